@@ -1,0 +1,121 @@
+"""Settings of the stages: one strict struct each; every field is also a flag and a MEDPO_* variable.
+
+The ``description`` of a field is its help text. Ranges are checked here and nowhere else.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all settings."""
+
+
+class ModelSettings(Settings, frozen=True, kw_only=True):
+    """Which model, and how it is loaded."""
+
+    model: Annotated[str, Meta(description="Hugging Face image-text model folder (default: the embedded demo)")] = ""
+    adapter: Annotated[str, Meta(description="LoRA adapter folder to load on top")] = ""
+    device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N")] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float64"], Meta(description="weights' type; auto: float32 on CPU")
+    ] = "auto"
+    quantize: Annotated[
+        Literal["none", "nf4"], Meta(description="nf4: language model in 4 bit (bitsandbytes), tower untouched")
+    ] = "none"
+    trust_remote_code: Annotated[bool, Meta(description="run code that the model folder brings")] = False
+    seed: Annotated[int, Meta(ge=0, description="seed of everything random in this stage")] = 0
+
+
+class SampleConfig(ModelSettings, frozen=True, kw_only=True):
+    """Settings of ``medpo sample``."""
+
+    n: Annotated[int, Meta(ge=1, description="answers per case; above 1 needs a temperature")] = 1
+    temperature: Annotated[float, Meta(ge=0, description="0: greedy")] = 0.0
+    top_p: Annotated[float, Meta(gt=0, le=1, description="nucleus sampling")] = 1.0
+    max_tokens: Annotated[int, Meta(ge=1, description="longest answer in tokens")] = 256
+    batch: Annotated[int, Meta(ge=1, description="answers generated together")] = 16
+    endpoint: Annotated[str, Meta(description="OpenAI-compatible base URL instead of a local model")] = ""
+    endpoint_model: Annotated[str, Meta(description="model name sent to the endpoint")] = ""
+    allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
+
+
+class EditConfig(Settings, frozen=True, kw_only=True):
+    """Settings of ``medpo edit``."""
+
+    per_sample: Annotated[int, Meta(ge=1, description="counterfactuals per right answer")] = 1
+    balance: Annotated[
+        bool, Meta(description="also protect a corrected answer: one more pair with a right statement made wrong")
+    ] = True
+    normality_cap: Annotated[float, Meta(ge=0, le=1, description="largest share of normality edits")] = 0.25
+    lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
+    seed: Annotated[int, Meta(ge=0, description="seed of the choice among counterfactuals")] = 0
+
+
+class CorruptConfig(Settings, frozen=True, kw_only=True):
+    """Settings of ``medpo corrupt``."""
+
+    operator: Annotated[
+        Literal["harmonic-texture", "harmonic", "gaussian"],
+        Meta(description="how the region is destroyed (gaussian: the paper's noise)"),
+    ] = "harmonic-texture"
+    sigma: Annotated[float, Meta(gt=0, description="gaussian: standard deviation on the 0-255 scale")] = 45.0
+    control: Annotated[bool, Meta(description="also write an equal region elsewhere")] = True
+    fallback: Annotated[
+        Literal["none", "whole"], Meta(description="without a region: no corrupted image, or the whole image")
+    ] = "none"
+    images: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "corrupted"
+    seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
+
+
+class AlignConfig(ModelSettings, frozen=True, kw_only=True):
+    """Settings of ``medpo align``; defaults of the demo recipe, the paper's in recipes/paper.toml."""
+
+    method: Annotated[
+        Literal["fire-mpo", "dpo", "rrpo", "mask-dpo", "sft"],
+        Meta(description="objective; see docs/reference/methods.md"),
+    ] = "fire-mpo"
+    beta: Annotated[float | None, Meta(description="strength of the ranking (method's default)")] = None
+    gamma: Annotated[float | None, Meta(description="weight of the reversed ranking under the corrupted image")] = None
+    alpha: Annotated[float | None, Meta(description="weight of the token-wise KL")] = None
+    kl_forward: Annotated[
+        float | None, Meta(description="share of KL(reference||policy); the rest is KL(policy||reference)")
+    ] = None
+    kl_scope: Annotated[Literal["span", "response"] | None, Meta(description="tokens the KL covers")] = None
+    nll: Annotated[float | None, Meta(description="weight of the mean token likelihood of the chosen answer")] = None
+    lora: Annotated[bool, Meta(description="train LoRA adapters on the language model (the default)")] = True
+    qlora: Annotated[bool, Meta(description="the same with the language model in nf4")] = False
+    rank: Annotated[int, Meta(ge=1, description="LoRA rank")] = 16
+    lora_alpha: Annotated[float, Meta(gt=0, description="LoRA scaling numerator")] = 32.0
+    lora_dropout: Annotated[float, Meta(ge=0, lt=1, description="LoRA dropout")] = 0.0
+    use_rslora: Annotated[bool, Meta(description="rank-stabilised scaling alpha/sqrt(rank)")] = False
+    lr: Annotated[float, Meta(gt=0, description="learning rate")] = 1e-3
+    epochs: Annotated[float, Meta(gt=0, description="passes over the pairs")] = 1.0
+    batch: Annotated[int, Meta(ge=1, description="pairs per optimizer step")] = 8
+    warmup: Annotated[float, Meta(ge=0, le=1, description="share of steps with rising learning rate")] = 0.0
+    schedule: Annotated[Literal["constant", "cosine", "linear"], Meta(description="learning rate after warm-up")] = (
+        "cosine"
+    )
+    max_grad_norm: Annotated[float, Meta(gt=0, description="gradient clipping")] = 1.0
+    checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
+    keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2
+    engine: Annotated[Literal["auto", "forest", "rows"], Meta(description="shared prefixes, or plain masked rows")] = (
+        "auto"
+    )
+    verify: Annotated[int, Meta(ge=0, description="pairs compared between forest and rows before training")] = 1
+
+
+class EvalConfig(ModelSettings, frozen=True, kw_only=True):
+    """Settings of ``medpo eval``."""
+
+    profile: Annotated[Literal["medpo"], Meta(description="how answers are normalised and scored")] = "medpo"
+    baseline: Annotated[bool, Meta(description="with --adapter: score the base model too and compare")] = True
+    grounding: Annotated[bool, Meta(description="also answer under corrupted and control images")] = True
+    max_tokens: Annotated[int, Meta(ge=1, description="longest answer in tokens")] = 256
+    batch: Annotated[int, Meta(ge=1, description="answers generated together")] = 16
+    bootstrap: Annotated[int, Meta(ge=100, description="bootstrap resamples")] = 10000
+    html: Annotated[str, Meta(description="write a self-contained page here")] = ""
+    with_text: Annotated[bool, Meta(description="show prompts and answers on the page")] = False
+    lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""

@@ -1,0 +1,332 @@
+"""The only definition of every record that medpo reads or writes (contract section 5).
+
+All records are strict, frozen msgspec structs: unknown fields, wrong types and values out of range
+are errors. ``schema`` is the tag and always the first key. Fields that are absent are not written.
+Offsets are half-open ``[start, end)`` in Unicode code points of the stored NFC string.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Offsets = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="lower-case hex sha256 of the file's bytes")]
+Identifier = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._:@#+\-]+$")]
+Path = Annotated[str, Meta(min_length=1, max_length=1024, description="relative to --root, '/' separated")]
+SpanKind = Literal[
+    "status", "side", "location", "severity", "size", "change", "finding", "answer", "normality", "other"
+]
+Task = Literal["vqa-closed", "vqa-open", "report"]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Base of the objects inside records."""
+
+
+class Window(Part, frozen=True, kw_only=True):
+    """Intensity window in stored units after the modality transform (HU for CT)."""
+
+    center: float
+    width: Annotated[float, Meta(gt=0)]
+
+
+class ImageRef(Part, frozen=True, kw_only=True):
+    """One image: a path under the root, what it must hash to, and how to look at it.
+
+    ``frame`` is the index of the 2-D picture in a stack (third axis of a volume, or DICOM frame).
+    """
+
+    path: Path
+    sha256: Sha256 | None = None
+    frame: Annotated[int, Meta(ge=0)] | None = None
+    window: Window | None = None
+
+
+class MaskRef(Part, frozen=True, kw_only=True):
+    """A mask file on the grid of the image; ``value`` selects one label (default: any non-zero)."""
+
+    path: Path
+    sha256: Sha256 | None = None
+    value: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Region(Part, frozen=True, kw_only=True):
+    """Where a finding is: a mask file or a box ``[x0, y0, x1, y1]`` in pixels (x right, y down)."""
+
+    label: Annotated[str, Meta(min_length=1, max_length=200)]
+    mask: MaskRef | None = None
+    box: tuple[float, float, float, float] | None = None
+    spacing: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Exactly one of mask and box, and a box with an inside."""
+        if (self.mask is None) == (self.box is None):
+            raise ValueError("a region needs exactly one of mask and box")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("box must be [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+
+
+class Decoding(Part, frozen=True, kw_only=True):
+    """How answers were decoded; ``temperature`` 0 is greedy."""
+
+    temperature: Annotated[float, Meta(ge=0)] = 0.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[int, Meta(ge=1)] = 256
+    n: Annotated[int, Meta(ge=1)] = 1
+
+
+class Policy(Part, frozen=True, kw_only=True):
+    """Which model answered: folder name, sha256 digest of its weights, adapter digest, decoding, seed."""
+
+    model: str
+    digest: str
+    adapter: str | None = None
+    decoding: Decoding = Decoding()
+    seed: int = 0
+
+
+class Response(Part, frozen=True, kw_only=True):
+    """One sampled answer; ``logprob`` in nats, summed over ``tokens`` tokens (end token included)."""
+
+    text: str
+    logprob: float | None = None
+    tokens: Annotated[int, Meta(ge=0)] | None = None
+    finish: Literal["stop", "length"] = "stop"
+
+
+class Span(Part, frozen=True, kw_only=True):
+    """One edit operation: the differing stretch on each side, and why it was made."""
+
+    kind: SpanKind
+    label: str | None = None
+    chosen: Offsets
+    rejected: Offsets
+    source: str
+    confidence: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    evidence: Offsets | None = None
+
+
+class Editor(Part, frozen=True, kw_only=True):
+    """Which editor made a pair; ``digest`` covers its rules and lexicon."""
+
+    name: str
+    version: str
+    digest: str
+    seed: int = 0
+
+
+class Checks(Part, frozen=True, kw_only=True):
+    """What verification measured on an accepted pair."""
+
+    word_ratio: float
+    edits: int
+    facts_changed: int
+    distance_chosen: int | None = None
+    distance_rejected: int | None = None
+
+
+class Weights(Part, frozen=True, kw_only=True):
+    """Optional per-record weights: ``example`` scales the loss, ``flip`` is RosePO's smoothing."""
+
+    example: Annotated[float, Meta(ge=0)] | None = None
+    flip: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class RegionProof(Part, frozen=True, kw_only=True):
+    """The region a corruption changed: content hash, voxels, share of the image, and measured proof.
+
+    ``changed`` is the share of region voxels that differ; ``outside`` the sha256 of source and
+    result with the region zeroed (equal by construction, recomputable from either file);
+    ``contrast_before``/``contrast_after`` the mean inside minus ring mean, in image units.
+    """
+
+    mask: Sha256
+    voxels: Annotated[int, Meta(ge=1)]
+    fraction: Annotated[float, Meta(gt=0, le=1)]
+    changed: Annotated[float, Meta(ge=0, le=1)]
+    outside: Sha256
+    contrast_before: float
+    contrast_after: float
+
+
+class Corrupted(Part, frozen=True, kw_only=True):
+    """A corrupted (or control) image and how it was made."""
+
+    image: ImageRef
+    operator: str
+    parameters: dict[str, float | int | str | bool]
+    seed: int
+    region: RegionProof
+    route: str
+
+
+class Record(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, tag_field="schema"
+):
+    """Base of all records; ``schema`` is written first."""
+
+
+class Case(Record, tag="medpo.case/1", frozen=True, kw_only=True):
+    """A question about an image, with the truth where it is known.
+
+    ``image`` may be a list for multi-image prompts; regions lie on the first one.
+    """
+
+    id: Identifier
+    image: ImageRef | list[ImageRef]
+    prompt: str
+    reference: str | None = None
+    task: Task
+    group: str | None = None
+    regions: list[Region] | None = None
+    corrupted: Corrupted | None = None
+    control: Corrupted | None = None
+    ext: dict[str, Any] | None = None
+
+    @property
+    def images(self) -> list[ImageRef]:
+        """The images as a list, whichever way they were written."""
+        return self.image if isinstance(self.image, list) else [self.image]
+
+
+class Sample(Case, tag="medpo.sample/1", frozen=True, kw_only=True):
+    """A case with the policy's own answers."""
+
+    policy: Policy
+    responses: Annotated[list[Response], Meta(min_length=1)]
+
+
+class Pair(Case, tag="medpo.pair/1", frozen=True, kw_only=True):
+    """The policy's full answer and its minimal edit.
+
+    ``on_policy`` names the side that the policy said; ``origin`` whether the edit corrected an error
+    (``corrected``) or made a right answer wrong (``counterfactual``). Undoing ``spans`` on one side
+    gives the other side exactly.
+    """
+
+    policy: Policy | None = None
+    chosen: str
+    rejected: str
+    origin: Literal["corrected", "counterfactual"]
+    on_policy: Literal["chosen", "rejected"] | None = None
+    spans: list[Span]
+    editor: Editor | None = None
+    checks: Checks | None = None
+    weights: Weights | None = None
+
+    def __post_init__(self) -> None:
+        """Spans are sorted, disjoint and inside the texts."""
+        check_spans(self.spans, len(self.chosen), len(self.rejected))
+
+
+class Ranked(Part, frozen=True, kw_only=True):
+    """One answer of a ranking with its reward."""
+
+    text: str
+    reward: float
+    spans: list[Offsets] | None = None
+
+
+class Ranking(Case, tag="medpo.ranking/1", frozen=True, kw_only=True):
+    """A list of answers with rewards (PerPO, S-DPO)."""
+
+    policy: Policy | None = None
+    responses: Annotated[list[Ranked], Meta(min_length=2)]
+
+
+class Step(Record, tag="medpo.step/1", frozen=True, kw_only=True):
+    """One optimizer step: unweighted mean of each term (nats), rewards (beta included), cost."""
+
+    step: int
+    epoch: float
+    loss: float
+    terms: dict[str, float]
+    rewards: dict[str, float]
+    margin: float
+    accuracy: float
+    grad_norm: float
+    lr: float
+    tokens: int
+    seconds: float
+    peak_bytes: int
+
+
+class Interval(Part, frozen=True, kw_only=True):
+    """A metric with its 95 % bootstrap interval; ``n`` items went into it."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+class Score(Record, tag="medpo.score/1", frozen=True, kw_only=True):
+    """The measures of one item under one profile; ``answer`` is what was scored."""
+
+    id: Identifier
+    group: str | None = None
+    task: Task | None = None
+    arm: str | None = None
+    metrics: dict[str, float]
+    profile: str
+    answer: str | None = None
+    ext: dict[str, Any] | None = None
+
+
+class Summary(Record, tag="medpo.summary/1", frozen=True, kw_only=True):
+    """All metrics of one arm (or of the difference of two) with intervals."""
+
+    arm: str | None = None
+    against: str | None = None
+    metrics: dict[str, Interval]
+    profile: str
+    seed: int
+    versions: dict[str, str]
+
+
+class Reject(Record, tag="medpo.reject/1", frozen=True, kw_only=True):
+    """A record that was skipped, by position and reason, never by its text."""
+
+    stage: str
+    source: str
+    line: int
+    id: str | None = None
+    path: str | None = None
+    code: str
+    message: str
+
+
+class End(Record, tag="medpo.end/1", frozen=True, kw_only=True):
+    """The last record of every output; its absence means that the writer was cut off."""
+
+    stage: str
+    run: str
+    records: int
+    rejected: int
+
+
+def check_spans(spans: list[Span], chosen_length: int, rejected_length: int) -> None:
+    """Raise ValueError unless spans are ordered, disjoint and inside both texts."""
+    for side, length in (("chosen", chosen_length), ("rejected", rejected_length)):
+        previous = 0
+        for number, span in enumerate(spans):
+            start, end = getattr(span, side)
+            if not (previous <= start <= end <= length):
+                raise ValueError(f"spans[{number}].{side} is out of order, overlapping or outside the text")
+            previous = end
+
+
+AnyRecord = Case | Sample | Pair | Ranking | Step | Score | Summary | Reject | End
+
+RECORDS: dict[str, type[Record]] = {
+    "case": Case,
+    "sample": Sample,
+    "pair": Pair,
+    "ranking": Ranking,
+    "step": Step,
+    "score": Score,
+    "summary": Summary,
+    "reject": Reject,
+    "end": End,
+}

@@ -1,0 +1,108 @@
+"""Messages for people and for logs: one line each, to stderr and optionally to a file."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TextIO
+
+from medpo_cli.errors import CannotCreateError
+
+Level = Literal["info", "warning", "error"]
+
+
+class Messages:
+    """Writes ``medpo STAGE: text`` lines.
+
+    Args:
+        stage: named at the start of each line.
+        quiet: only warnings and errors reach stderr (the log file still gets everything).
+        log_file: lines are appended here with a time.
+        as_json: one JSON object per line instead of text, on stderr and in the file.
+        emit: how a finished line reaches the screen; progress bars replace it to print above the bar.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        *,
+        quiet: bool = False,
+        log_file: Path | None = None,
+        as_json: bool = False,
+        emit: Callable[[str], None] | None = None,
+    ) -> None:
+        self.stage = stage
+        self.quiet = quiet
+        self.as_json = as_json
+        self.emit = emit or _to_stderr
+        self._file: TextIO | None = None
+        if log_file is not None:
+            try:
+                log_file.parent.mkdir(parents=True, exist_ok=True)
+                self._file = log_file.open("a", encoding="utf-8")
+            except OSError as error:
+                raise CannotCreateError("the log file cannot be written") from error
+
+    def __call__(self, level: Level, text: str) -> None:
+        """Say one thing."""
+        if self._file is not None:
+            self._file.write(self._line(level, text, dated=True) + "\n")
+            self._file.flush()
+        if not self.quiet or level != "info":
+            self.emit(self._line(level, text, dated=False))
+
+    def _line(self, level: Level, text: str, *, dated: bool) -> str:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        if self.as_json:
+            return json.dumps({"time": now, "level": level, "stage": self.stage, "message": text}, ensure_ascii=False)
+        mark = "" if level == "info" else f"{level}: "
+        return f"{now + ' ' if dated else ''}medpo {self.stage}: {mark}{text}"
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+class Heartbeat:
+    """Progress for logs: a line after 10 s, then at doubling intervals of at most 10 minutes."""
+
+    first_seconds = 10.0
+    longest_seconds = 600.0
+
+    def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
+        self._messages = messages
+        self._clock = clock
+        self.start("", None)
+
+    def start(self, what: str, total: int | None = None) -> None:
+        """Begin a phase."""
+        self._what, self._total, self._done = what, total, 0
+        self._begun = self._clock()
+        self._interval = self.first_seconds
+        self._next = self._begun + self._interval
+
+    def advance(self, items: int = 1) -> None:
+        """Count items; say so when it is time."""
+        self._done += items
+        now = self._clock()
+        if now >= self._next:
+            self._messages("info", progress_line(self._what, self._done, self._total, now - self._begun))
+            self._interval = min(2 * self._interval, self.longest_seconds)
+            self._next = now + self._interval
+
+    def note(self, message: str) -> None:
+        """One line for the user."""
+        self._messages("info", message)
+
+
+def progress_line(what: str, done: int, total: int | None, seconds: float) -> str:
+    """``answers 120/400, 21.3/s, 0:13 left``."""
+    rate = done / seconds if seconds > 0 else 0.0
+    text = f"{what} {done}" + (f"/{total}" if total else "") + f", {rate:.1f}/s"
+    if total and rate > 0:
+        left = round((total - done) / rate)
+        text += f", {left // 60}:{left % 60:02d} left"
+    return text

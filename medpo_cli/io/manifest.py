@@ -1,0 +1,89 @@
+"""The run manifest (medpo.run/1): what ran, with what, and what came of it."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from medpo_cli import __version__
+from medpo_cli.io.files import short_hash, write_atomic
+
+_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "nibabel", "pydicom", "SimpleITK", "msgspec")
+
+
+def config_digest(settings: dict[str, Any]) -> str:
+    """Hash of the settings that decide a stage's output."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def run_id(stage: str, digest: str, input_sha256: str) -> str:
+    """Identifier of a run: equal for equal program version, settings and input."""
+    return short_hash(__version__, stage, digest, input_sha256)
+
+
+def versions() -> dict[str, str]:
+    """Versions of medpo, Python and the packages that can change a result (nothing is imported)."""
+    found = {"medpo": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def private(value: str, root: Path) -> str:
+    """``value`` unless it is a path outside ``root``: then its base is replaced by a hash."""
+    if "/" not in value or "://" in value:
+        return value
+    option, _, tail = value.rpartition("=") if value.startswith("-") else ("", "", value)
+    path = Path(tail)
+    inside = (path if path.is_absolute() else Path.cwd() / path).resolve().is_relative_to(root.resolve())
+    kept = tail if inside else f"<outside:{short_hash(str(path.parent))}>"
+    return f"{option}={kept}" if option else kept
+
+
+class Manifest:
+    """Collects the facts of one run and writes them beside its output.
+
+    The first writing (exit code null) marks a run under way, so that ``--resume`` can compare
+    settings even after kill -9.
+    """
+
+    def __init__(self, stage: str, argv: list[str], settings: dict[str, Any], root: Path) -> None:
+        self.digest = config_digest(settings)
+        self.facts: dict[str, Any] = {
+            "schema": "medpo.run/1",
+            "stage": stage,
+            "argv": [private(word, root) for word in argv],
+            "config": {key: private(v, root) if isinstance(v, str) else v for key, v in settings.items()},
+            "config_digest": self.digest,
+            "versions": versions(),
+            "started": _now(),
+            "exit_code": None,
+        }
+
+    def write(self, path: Path, **facts: Any) -> None:
+        """Write the manifest with further facts."""
+        self.facts.update(facts)
+        write_atomic(path, json.dumps(self.facts, indent=2).encode() + b"\n")
+
+    def finish(self, path: Path, exit_code: int, **facts: Any) -> None:
+        """Write the manifest of a run that has ended."""
+        self.write(path, finished=_now(), exit_code=int(exit_code), **facts)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_digest(path: Path) -> str | None:
+    """The settings' digest of an earlier manifest, or None if there is none to read."""
+    try:
+        digest = json.loads(path.read_bytes()).get("config_digest")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return digest if isinstance(digest, str) else None

@@ -1,0 +1,193 @@
+"""Reading and writing JSON Lines of records: strict, positioned, and never quoting a record's text.
+
+Framing is by ``jsonlines``; decoding and validation by msgspec. A line that cannot be used becomes a
+``RecordError`` with the line's number; the caller decides whether to skip it.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO
+
+import jsonlines
+import msgspec
+
+from medpo_cli.errors import BadInputError, RecordError
+from medpo_cli.schema.records import AnyRecord, Case, End, Record
+
+MAX_LINE_BYTES = 64 << 20
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(line: str | bytes) -> Record:
+    """One record from one line.
+
+    Raises:
+        RecordError: ``not-json``, ``bad-record``, ``duplicate-key`` or ``too-deep``; the message names
+            the JSON path, never a value.
+    """
+    try:
+        record = _decoder.decode(line)
+        json.loads(line, object_pairs_hook=_unique)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        if message.startswith("Invalid value"):
+            message = "not a known kind of record" if path.startswith("$.schema") else "value is not allowed"
+        raise RecordError("bad-record", message, path.rstrip("`") or "$") from None
+    except (msgspec.DecodeError, ValueError):
+        raise RecordError("not-json", "not valid JSON (or cut off)") from None
+    except RecursionError:
+        raise RecordError("too-deep", "objects are nested too deeply") from None
+    return record
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refusing repeated keys (msgspec would keep the last one silently)."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RecordError("duplicate-key", "an object holds the same key twice")
+    return found
+
+
+def encode(record: Record) -> bytes:
+    """The line of a record, without line end.
+
+    Raises:
+        ValueError: the record holds NaN or an infinity, which JSON cannot express.
+    """
+    line = _encoder.encode(record)
+    # msgspec writes NaN as null; defaults are omitted, so a null is rare and worth a look.
+    if b"null" in line and not _finite(msgspec.to_builtins(record)):
+        raise ValueError(f"a {type(record).__name__} record holds a number that is not finite")
+    return line
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_finite(item) for item in value.values())
+    return all(_finite(item) for item in value) if isinstance(value, list | tuple) else True
+
+
+class _Lines:
+    """Lines of a byte stream with bounded length, counted and hashed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.number = 0
+        self.digest = hashlib.sha256()
+        self.torn = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.stream.readline(MAX_LINE_BYTES + 1):
+            self.number += 1
+            self.digest.update(line)
+            if len(line) > MAX_LINE_BYTES:
+                raise BadInputError(f"line {self.number} is longer than {MAX_LINE_BYTES >> 20} MiB")
+            self.torn = not line.endswith(b"\n")
+            yield line
+
+
+class RecordReader:
+    """Iterates the records of a stream that one stage accepts.
+
+    Attributes:
+        lines: line number of each id read lately, for messages about a record further down the stage.
+        complete: True once the input ended with an end record.
+        sha256: hex digest of the bytes read so far.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        name: str,
+        accept: tuple[type[Record], ...],
+        reject: Callable[[int, str | None, RecordError], None],
+    ) -> None:
+        self.name = name
+        self._lines = _Lines(stream)
+        self._reader = jsonlines.Reader(self._lines, loads=decode)
+        self._accept = accept
+        self._reject = reject
+        self._seen: dict[str, int] = {}
+        self.complete = False
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes read so far."""
+        return self._lines.digest.hexdigest()
+
+    @property
+    def line(self) -> int:
+        """Number of the line read last."""
+        return self._lines.number
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """Line number by record id."""
+        return self._seen
+
+    def __iter__(self) -> Iterator[Record]:
+        while True:
+            try:
+                record = self._reader.read()
+            except EOFError:
+                return
+            except jsonlines.InvalidLineError:
+                self._reject(self.line, None, RecordError("not-json", "an empty line, null, or not UTF-8"))
+                self.complete = False
+                continue
+            except RecordError as error:
+                self._reject(self.line, None, error)
+                self.complete = False
+                continue
+            self.complete = isinstance(record, End)
+            if not self.complete and self._usable(record):
+                yield record
+
+    def _usable(self, record: Record) -> bool:
+        identifier = getattr(record, "id", None)
+        if not isinstance(record, self._accept):
+            kinds = " or ".join(str(kind.__struct_config__.tag) for kind in self._accept)
+            self._reject(self.line, identifier, RecordError("wrong-kind", f"expected {kinds}", "$.schema"))
+            return False
+        if isinstance(record, Case):
+            if record.id in self._seen:
+                first = self._seen[record.id]
+                self._reject(self.line, record.id, RecordError("duplicate-id", f"id already on line {first}", "$.id"))
+                return False
+            self._seen[record.id] = self.line
+        return True
+
+
+def read_all(stream: BinaryIO, name: str, accept: tuple[type[Record], ...]) -> Iterator[Record]:
+    """Records of a trusted file; the first bad line raises BadInputError naming file and line."""
+
+    def refuse(line: int, identifier: str | None, error: RecordError) -> None:
+        raise BadInputError(describe(name, line, identifier, error))
+
+    return iter(RecordReader(stream, name, accept, refuse))
+
+
+def describe(source: str, line: int, identifier: str | None, error: RecordError) -> str:
+    """``pairs.jsonl:17 (id 3f2a): $.regions[0].mask: file not found under the root``."""
+    where = f"{source}:{line}" + (f" (id {identifier})" if identifier else "")
+    return f"{where}: {error.path + ': ' if error.path else ''}{error.message}"
+
+
+def write_lines(stream: BinaryIO, records: Iterable[Record]) -> int:
+    """Write records as lines, flushed one by one; returns how many."""
+    writer = jsonlines.Writer(stream, dumps=_dumps, flush=True)
+    count = 0
+    for record in records:
+        writer.write(record)
+        count += 1
+    return count
+
+
+def _dumps(record: Any) -> Any:
+    # jsonlines probes its encoder with an empty dict to learn whether it returns bytes.
+    return encode(record) if isinstance(record, Record) else json.dumps(record).encode()

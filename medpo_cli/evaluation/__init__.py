@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Scoring: answers, reports, grounding, honest intervals, and the page that shows them."""

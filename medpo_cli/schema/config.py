@@ -119,3 +119,22 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     html: Annotated[str, Meta(description="write a self-contained page here")] = ""
     with_text: Annotated[bool, Meta(description="show prompts and answers on the page")] = False
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
+
+
+class StreamConfig(Settings, frozen=True, kw_only=True):
+    """Settings that every stage shares: streams, safety, cron."""
+
+    root: Annotated[str, Meta(description="folder that record paths are relative to (default: the input's)")] = ""
+    allow_outside: Annotated[bool, Meta(description="accept paths that leave the root")] = False
+    on_bad: Annotated[Literal["skip", "fail"], Meta(description="bad records: skip and count, or stop")] = "skip"
+    rejects: Annotated[str, Meta(description="file for reject records (default with -o: OUT.rejects.jsonl)")] = ""
+    require_end: Annotated[bool, Meta(description="exit 65 if the input lacks its end record (was cut off)")] = False
+    force: Annotated[bool, Meta(description="replace an existing output")] = False
+    resume: Annotated[bool, Meta(description="go on with an unfinished output")] = False
+    manifest: Annotated[str, Meta(description="run manifest for a pipe (default with -o: OUT.run.json)")] = ""
+    dry_run: Annotated[bool, Meta(description="check settings and input, write nothing")] = False
+    lock: Annotated[str, Meta(description="exit 75 if another run holds this lock")] = ""
+    max_minutes: Annotated[float, Meta(ge=0, description="save and exit 75 after this long (0: no limit)")] = 0.0
+    quiet: Annotated[bool, Meta(description="only warnings and errors")] = False
+    log_file: Annotated[str, Meta(description="append messages here, with times")] = ""
+    log_json: Annotated[bool, Meta(description="messages as JSON lines")] = False

@@ -253,12 +253,20 @@ class Step(Record, tag="medpo.step/1", frozen=True, kw_only=True):
 
 
 class Interval(Part, frozen=True, kw_only=True):
-    """A metric with its 95 % bootstrap interval; ``n`` items went into it."""
+    """A metric with its 95 % bootstrap interval; ``n`` items, statements or findings were counted.
+
+    In a difference: ``p`` is the two-sided bootstrap sign share, ``fixed`` and ``broken`` count what
+    became right and what became wrong, ``mcnemar`` is the exact p of those where items are counted.
+    """
 
     value: float
     n: int
     low: float | None = None
     high: float | None = None
+    p: float | None = None
+    fixed: int | None = None
+    broken: int | None = None
+    mcnemar: float | None = None
 
 
 class Score(Record, tag="medpo.score/1", frozen=True, kw_only=True):

@@ -1,0 +1,52 @@
+"""The small commands beside the stages: check, schema, recipe, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_HELPERS = "Helpers"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the helper commands."""
+    app.command("demo", rich_help_panel=_HELPERS)(demo)
+    app.command("check", rich_help_panel=_HELPERS)(check)
+    app.command("schema", rich_help_panel=_HELPERS)(schema)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="JSONL file of any medpo records")],
+    root: Annotated[Path | None, typer.Option(help="folder that paths are relative to")] = None,
+    files: Annotated[bool, typer.Option("--files/--no-files", help="also look for the files named")] = True,
+) -> None:
+    """Validate a file of records: types, spans, duplicate ids, end record, files."""
+    from medpo_cli.cli import check as command
+    from medpo_cli.cli.stage import plain
+
+    plain("check", lambda: command.run(file, root or file.parent, files=files))
+
+
+def schema(
+    name: Annotated[str, typer.Argument(help="record kind: case, sample, pair, ...")] = "",
+) -> None:
+    """Print the JSON Schema of a record kind (without a name: list the kinds)."""
+    from medpo_cli.cli.stage import plain
+    from medpo_cli.schema.export import run
+
+    plain("schema", lambda: run(name, typer.echo))
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for everything the demo makes")] = Path(
+        "medpo-demo"
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="alignment seeds")] = 3,
+    images: Annotated[int, typer.Option(min=8, help="training images")] = 500,
+    force: Annotated[bool, typer.Option("--force", help="replace the results of an earlier demo")] = False,
+) -> None:
+    """Run the whole loop on the embedded model and print base against aligned, with intervals."""
+    from medpo_cli.cli import demo as command
+    from medpo_cli.cli.stage import plain
+
+    plain("demo", lambda: command.run(output, seeds=seeds, images=images, force=force))

@@ -1,0 +1,78 @@
+"""Command-line options made from the settings structs, so that a setting is written once.
+
+Each field becomes ``--field-name`` with the field's description as help and its default shown.
+Options default to None so that "not given" can be told from "given as the default".
+"""
+
+import inspect
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+import typer
+
+from medpo_cli.schema.config import Settings, StreamConfig
+
+_SHORT = {"n": ["-n"], "quiet": ["--quiet", "-q"], "dry_run": ["--dry-run"]}
+
+
+def with_settings(body: Callable[..., None], kind: type[Settings], *, output: str) -> Callable[..., None]:
+    """``body(flags)`` as a function that typer reads: INPUT, -o, the stage's and the shared options.
+
+    Args:
+        body: called with one dict of what was given.
+        kind: the stage's settings struct.
+        output: help of ``-o``.
+    """
+    parameters = [
+        _parameter("input", str, typer.Argument(None, show_default=False, help="input file, or - for a pipe")),
+        _parameter("output", str, typer.Option(None, "--output", "-o", show_default=False, help=output)),
+        *(_option(field, "Settings") for field in msgspec.structs.fields(kind)),
+        *(_option(field, "Streams, safety, cron") for field in msgspec.structs.fields(StreamConfig)),
+        _parameter("config", str, _plain("--config", "configuration file (default: ./medpo.toml)")),
+        _parameter("print_config", bool, _plain("--print-config", "print each setting with its source and stop")),
+        _parameter("debug", bool, _plain("--debug", "show the traceback of internal errors")),
+    ]
+
+    def command(**flags: Any) -> None:
+        body(flags)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = body.__doc__
+    return command
+
+
+def _plain(flag: str, text: str) -> Any:
+    return typer.Option(None, flag, help=text, show_default=False, rich_help_panel="Streams, safety, cron")
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
+
+
+def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
+    kind, description = _stripped(field.type)
+    flag = "--" + field.name.replace("_", "-")
+    flags = _SHORT.get(field.name, [flag])
+    if kind is bool:
+        flags = [f"{flag}/--no-{field.name.replace('_', '-')}" if field.default else flag, *flags[1:]]
+    shown = field.default if field.default not in (None, "", False) else False
+    default = typer.Option(
+        None, *flags, help=description, show_default=str(shown) if shown is not False else False, rich_help_panel=panel
+    )
+    return _parameter(field.name, kind, default)
+
+
+def _stripped(kind: Any) -> tuple[Any, str]:
+    """The bare type and the description of an annotated field type."""
+    description = ""
+    while get_origin(kind) is Annotated:
+        kind, *notes = get_args(kind)
+        description = next((n.description for n in notes if isinstance(n, msgspec.Meta) and n.description), description)
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+        kind, inner = _stripped(kind)
+        description = description or inner
+    return kind, description

@@ -1,0 +1,178 @@
+"""How every stage command runs: settings, lock, input, session, output, exit code."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from medpo_cli.cli import inputs, runtime
+from medpo_cli.cli.options import with_settings
+from medpo_cli.cli.session import Session, closing, open_output
+from medpo_cli.cli.settings import Resolved, resolve
+from medpo_cli.errors import ConfigError, ExitCode
+from medpo_cli.io.lock import hold, named_lock_path
+from medpo_cli.io.log import Messages
+from medpo_cli.io.manifest import read_digest
+from medpo_cli.io.output import FileOutput, Output
+from medpo_cli.io.stdout import guard_stdout
+from medpo_cli.schema.config import Settings
+from medpo_cli.schema.records import Record
+
+Execute = Callable[["Stage", Session, Any, Callable[[], BinaryIO]], ExitCode]
+Generator = Callable[[Iterator[Record]], Iterator[Record]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What distinguishes one stage command from the next.
+
+    Attributes:
+        accept: kinds of record it reads.
+        execute: does the run: (stage, session, settings, standard output) → exit code.
+        default_input: where to read when nothing is given; None means there is no default.
+        prepare: turns the user's settings into those the stage gets (the embedded demo model).
+        default_output: ``-o`` when it is not given.
+        output: help of ``-o``.
+    """
+
+    name: str
+    config: type[Settings]
+    accept: tuple[type[Record], ...]
+    execute: Execute
+    default_input: Callable[[Any, Messages], Path | None] = lambda _settings, _messages: None
+    prepare: Callable[[Any, Messages], Any] = lambda settings, _messages: settings.stage
+    default_output: str = ""
+    output: str = "write records to this file (atomically) instead of standard output"
+
+
+def command(stage: Stage, help_text: str) -> Callable[..., None]:
+    """The typer command of a stage."""
+
+    def body(flags: dict[str, Any]) -> None:
+        run(stage, flags)
+
+    body.__doc__ = help_text
+    return with_settings(body, stage.config, output=stage.output)
+
+
+def run(stage: Stage, flags: dict[str, Any]) -> NoReturn:
+    """Run a stage from its flags and leave the process."""
+    debug = bool(flags.pop("debug", None))
+    runtime.install_signal_handlers()
+    stdout = guard_stdout()
+    messages = Messages(stage.name)
+
+    def say(text: str) -> None:
+        messages("error", text)
+
+    def body() -> ExitCode:
+        nonlocal messages
+        printing, config = flags.pop("print_config", None), flags.pop("config", None)
+        settings = resolve(stage.name, stage.config, flags, config)
+        settings.output = settings.output or stage.default_output
+        if printing:
+            stdout.write(("\n".join(settings.lines()) + "\n").encode())
+            stdout.flush()
+            return ExitCode.DONE
+        stream = settings.stream
+        log = Path(stream.log_file) if stream.log_file else None
+        messages = Messages(stage.name, quiet=stream.quiet, log_file=log, as_json=stream.log_json)
+        with hold(named_lock_path(stream.lock), "lock") if stream.lock else contextlib.nullcontext():
+            return _locked(stage, settings, messages, stdout)
+
+    runtime.finish(stage.name, body, say, debug=debug)
+
+
+def _locked(stage: Stage, settings: Resolved[Any], messages: Messages, stdout: BinaryIO) -> ExitCode:
+    source = _source(stage, settings, messages)
+    if source is None:
+        messages("error", str(inputs.missing_input(stage.name)))
+        messages("error", f"try: medpo {stage.name} --help")
+        return ExitCode.USAGE
+    session = Session(stage.name, settings, source, messages)
+    if settings.stream.dry_run:
+        return _dry_run(session)
+    return stage.execute(stage, session, stage.prepare(settings, messages), lambda: stdout)
+
+
+def _source(stage: Stage, settings: Resolved[Any], messages: Messages) -> inputs.Source | None:
+    """INPUT, else a pipe, else the configured input, else the stage's default."""
+    root = settings.stream.root
+    given = settings.input
+    from_flag = settings.sources["input"] == "input"
+    if given == "-":
+        return inputs.open_stdin(stage.accept, root)
+    if not from_flag and inputs.stdin_is_data() and inputs.stdin_has_bytes():
+        return inputs.open_stdin(stage.accept, root)
+    path = Path(given) if given else stage.default_input(settings, messages)
+    if path is not None:
+        return inputs.open_file(path, stage.accept, root)
+    return inputs.open_stdin(stage.accept, root) if inputs.stdin_is_data() else None
+
+
+def _dry_run(session: Session) -> ExitCode:
+    with closing(session, None, None):
+        count = sum(1 for _ in session.records)
+        session.messages("info", f"dry run: {count} records can be used, {session.rejected} cannot; nothing written")
+        return session.exit_code()
+
+
+def to_records(session: Session, work: Generator, stdout: Callable[[], BinaryIO], *, replay: bool = False) -> ExitCode:
+    """The common execution: records in, records out.
+
+    Args:
+        session: the run.
+        work: the stage's generator over the input records.
+        stdout: where records go without ``-o``.
+        replay: on ``--resume`` redo everything and drop what is already written (for stages that
+            remember earlier records) instead of skipping finished ids.
+    """
+    settings = session.settings
+    manifest = manifest_path(settings)
+    check_resumable(settings, session, manifest)
+    output = open_output(settings, stdout)
+    with closing(session, manifest, output):
+        if manifest is not None:
+            session.manifest.write(manifest)
+        session.pump(_resumed(session, work, output, replay), output)
+        output.finish(session.end(output))
+        summary = f"{output.count} records" + (f", {session.rejected} rejected" if session.rejected else "")
+        session.messages("info", summary)
+        return session.exit_code()
+
+
+def _resumed(session: Session, work: Generator, output: Output, replay: bool) -> Iterator[Record]:
+    if not isinstance(output, FileOutput) or not output.count:
+        return work(session.records)
+    session.messages("info", f"resuming behind {output.count} finished records")
+    if replay:
+        return output.replay(work(session.records))
+    done = {getattr(record, "id", None) for record in output.resumed()}
+    return work(record for record in session.records if getattr(record, "id", None) not in done)
+
+
+def manifest_path(settings: Resolved[Any]) -> Path | None:
+    """OUT.run.json, or ``--manifest``, or None for a pipe."""
+    if settings.stream.manifest:
+        return Path(settings.stream.manifest)
+    return None if settings.output in ("", "-") else Path(settings.output.rstrip("/") + ".run.json")
+
+
+def check_resumable(settings: Resolved[Any], session: Session, manifest: Path | None) -> None:
+    """Raise ConfigError if ``--resume`` would mix records of two configurations."""
+    if not settings.stream.resume:
+        return
+    if manifest is None:
+        raise ConfigError("--resume needs -o FILE")
+    earlier = read_digest(manifest)
+    started = Path(settings.output).exists() or Path(settings.output + ".part").exists()
+    if started and earlier != session.manifest.digest:
+        raise ConfigError(f"cannot resume: {manifest.name} is missing or was made with other settings")
+
+
+def plain(name: str, body: Callable[[], ExitCode], *, debug: bool = False) -> NoReturn:
+    """Run a command that is not a stage under the same error and signal rules."""
+    runtime.install_signal_handlers()
+    messages = Messages(name)
+    runtime.finish(name, body, lambda text: messages("error", text), debug=debug)

@@ -1,0 +1,132 @@
+"""The five stages as commands: what each reads, its default input, how it is run."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from medpo_cli.cli.session import Session, closing
+from medpo_cli.cli.settings import Resolved
+from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
+from medpo_cli.errors import CannotCreateError, ExitCode
+from medpo_cli.io.log import Messages
+from medpo_cli.io.output import Output
+from medpo_cli.schema import config as schema
+from medpo_cli.schema.records import Case, Pair, Ranking, Sample
+
+DEMO_FOLDER = Path("medpo-demo")
+ADAPTER = "adapter"
+
+Stdout = Callable[[], BinaryIO]
+
+
+def demo_model(settings: Resolved[Any], messages: Messages) -> Any:
+    """The stage's settings with the embedded model where none is named."""
+    if settings.stage.model or getattr(settings.stage, "endpoint", ""):
+        return settings.stage
+    from medpo_cli.demo import MODEL
+
+    messages("info", "no model configured: using the embedded demo model (phantoms; not for clinical use)")
+    return msgspec.structs.replace(settings.stage, model=str(MODEL))
+
+
+def demo_train_cases(settings: Resolved[Any], messages: Messages) -> Path | None:
+    """Cases to sample when neither model nor input is configured."""
+    return None if settings.stage.model or settings.stage.endpoint else _demo_cases("train", messages)
+
+
+def demo_test_cases(settings: Resolved[Any], messages: Messages) -> Path | None:
+    """Held-out cases, with corrupted images, when neither model nor input is configured."""
+    return None if settings.stage.model else _demo_cases("test", messages)
+
+
+def _demo_cases(split: str, messages: Messages) -> Path:
+    from medpo_cli.stages.demo import default_cases
+
+    path = default_cases(DEMO_FOLDER, split)
+    messages("info", f"no input configured: using embedded demo cases ({split}), written to ./{path.parent}")
+    return path
+
+
+def pairs_here(_settings: Resolved[Any], messages: Messages) -> Path | None:
+    """``align`` alone takes ./pairs.v.jsonl, else ./pairs.jsonl."""
+    for name in ("pairs.v.jsonl", "pairs.jsonl"):
+        if Path(name).exists():
+            messages("info", f"no input given: using ./{name}")
+            return Path(name)
+    return None
+
+
+def _sample(stage: Stage, session: Session, config: schema.SampleConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import sample
+
+    return to_records(session, lambda records: sample.run(records, config, session.context), stdout)
+
+
+def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import edit
+
+    # The editor balances kinds over the whole stream, so a resumed run must see the stream again.
+    return to_records(session, lambda records: edit.run(records, config, session.context), stdout, replay=True)
+
+
+def _corrupt(stage: Stage, session: Session, config: schema.CorruptConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import corrupt
+
+    return to_records(session, lambda records: corrupt.run(records, config, session.context), stdout)
+
+
+def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import align
+
+    settings = session.settings
+    folder = Path(settings.output)
+    manifest = manifest_path(settings)
+    if folder.exists() and not (settings.stream.force or settings.stream.resume):
+        raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")
+    check_resumable(settings, session, manifest)
+    output = pipe_only(stdout())
+    with closing(session, manifest, output):
+        if manifest is not None:
+            session.manifest.write(manifest)
+        resume = settings.stream.resume
+        session.pump(align.run(session.records, config, session.context, output=folder, resume=resume), output)
+        output.finish(session.end(output))
+        session.messages("info", f"{output.count} steps; adapter in {folder}")
+        return session.exit_code()
+
+
+def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import eval as evaluation
+
+    return to_records(session, lambda records: evaluation.run(records, config, session.context), stdout, replay=True)
+
+
+def pipe_only(stdout: BinaryIO) -> Output:
+    """Records go down a pipe or into a file; a terminal is spared hundreds of them."""
+    return Output(open(os.devnull, "wb") if os.isatty(stdout.fileno()) else stdout, "standard output")
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("sample", schema.SampleConfig, (Case,), _sample, default_input=demo_train_cases, prepare=demo_model),
+        Stage("edit", schema.EditConfig, (Sample,), _edit),
+        Stage("corrupt", schema.CorruptConfig, (Case, Sample, Pair), _corrupt),
+        Stage(
+            "align",
+            schema.AlignConfig,
+            (Pair, Ranking),
+            _align,
+            default_input=pairs_here,
+            prepare=demo_model,
+            default_output=ADAPTER,
+            output="adapter folder (default: ./adapter)",
+        ),
+        Stage(
+            "eval", schema.EvalConfig, (Case, Sample, Pair), _eval, default_input=demo_test_cases, prepare=demo_model
+        ),
+    )
+}

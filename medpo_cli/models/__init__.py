@@ -4,6 +4,7 @@ This floor alone imports transformers, peft and bitsandbytes. They are told to s
 before they are imported: loading a model never touches a network and never prints.
 """
 
+import logging
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,3 +14,4 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("BITSANDBYTES_NOWELCOME", "1")
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,1 +1,19 @@
-"""family."""
+"""Families of image-text models: one file each behind ``base.Family``; the rest is ``generic``."""
+
+from typing import Any
+
+from medpo_cli.models.family.base import EncodedPrompt, Family, ImageFeatures
+from medpo_cli.models.family.generic import Generic
+from medpo_cli.models.family.llava import Llava
+from medpo_cli.models.family.qwen_vl import QwenVL
+
+FAMILIES: tuple[type[Family], ...] = (Llava, QwenVL)
+
+
+def family_of(model: Any) -> Family:
+    """The family of a loaded model, by ``config.model_type``."""
+    kind = model.config.model_type
+    return next((family for family in FAMILIES if kind in family.model_types), Generic)(model)
+
+
+__all__ = ["EncodedPrompt", "Family", "ImageFeatures", "family_of"]

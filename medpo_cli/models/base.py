@@ -1,0 +1,234 @@
+"""One loaded image-text model: encoding, frozen image features, logits."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from medpo_cli.errors import RecordError, UnavailableError
+from medpo_cli.models.family import EncodedPrompt, Family, ImageFeatures, family_of
+
+SENTINEL = "\N{SNOWMAN}answer\N{SNOWMAN}"
+
+
+@dataclass(frozen=True)
+class EncodedAnswer:
+    """An answer as the policy would have said it, to be joined to a prompt's ids.
+
+    Attributes:
+        ids: LongTensor [T], the end-of-turn token last.
+        offsets: for each token the half-open code-point range of the text that it covers; the end-of-turn
+            token is ``(len(text), len(text))``.
+    """
+
+    ids: Tensor
+    offsets: list[tuple[int, int]]
+
+
+class VisionLanguageModel:
+    """A frozen image-text model with its processor.
+
+    Args:
+        model: the transformers model, or a PEFT model around it.
+        processor: its processor, with a fast tokenizer and a chat template.
+        name: folder name, for records.
+        digest: sha256 (hex) over the files that define the model.
+        adapter_digest: the same of a loaded adapter.
+    """
+
+    def __init__(
+        self, model: nn.Module, processor: Any, *, name: str = "", digest: str = "", adapter_digest: str | None = None
+    ) -> None:
+        self.model: Any = model.eval()
+        self.processor = processor
+        self.tokenizer: Any = processor.tokenizer
+        self.name, self.digest, self.adapter_digest = name, digest, adapter_digest
+        self.family: Family = family_of(self.base)
+        self.image_token_id = _image_token_id(self.base, processor)
+        self.end_id = self._end_of_turn()
+        self.stop_ids = sorted({self.end_id, *_stop_ids(self.base, self.tokenizer)})
+
+    @property
+    def base(self) -> Any:
+        """The transformers model; active adapters stay active inside it."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the embeddings lie."""
+        device: torch.device = self.base.get_input_embeddings().weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the activations."""
+        dtype: torch.dtype = self.base.get_input_embeddings().weight.dtype
+        return dtype
+
+    @property
+    def forest(self) -> bool:
+        """Whether answers may share one row under a 4-D boolean mask."""
+        return self.family.forest
+
+    def encode_prompt(self, prompt: str, images: Sequence[np.ndarray]) -> EncodedPrompt:
+        """Chat template, image placeholders and pixels of one question.
+
+        Args:
+            prompt: the question.
+            images: uint8 [H, W, 3] each, in order.
+
+        Raises:
+            RecordError: ``prompt-control-token`` if the question holds a control token of the model.
+        """
+        if any(token and token in prompt for token in self.tokenizer.all_special_tokens):
+            raise RecordError("prompt-control-token", "the prompt holds a control token of this model", "$.prompt")
+        content = [{"type": "image"} for _ in images] + [{"type": "text", "text": prompt}]
+        text = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        bos = self.tokenizer.bos_token
+        outputs = self.processor(
+            images=[Image.fromarray(image) for image in images] or None,
+            text=[text],
+            return_tensors="pt",
+            add_special_tokens=not (bos and text.startswith(bos)),
+        )
+        ids = outputs.pop("input_ids")[0]
+        vision = {name: value for name, value in outputs.items() if not _is_token_wise(name)}
+        return EncodedPrompt(ids, vision, ids == self.image_token_id, _content_key(vision))
+
+    def encode_answer(self, text: str) -> EncodedAnswer:
+        """Ids and offsets of an answer, end of turn included; tokenised alone, never with the prompt."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = torch.tensor([*encoded["input_ids"], self.end_id], dtype=torch.long)
+        return EncodedAnswer(ids, [*map(tuple, encoded["offset_mapping"]), (len(text), len(text))])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of generated tokens, control tokens left out, nothing stripped."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    @torch.no_grad()
+    def image_features(self, prompts: Sequence[EncodedPrompt]) -> list[ImageFeatures]:
+        """Features of each prompt's images; the frozen tower runs once for each distinct image.
+
+        The result may be kept, moved and reused: it depends on ``image_key`` alone.
+        """
+        distinct = {prompt.image_key: prompt for prompt in prompts if prompt.vision}
+        found = {"": ImageFeatures()}
+        for same_shape in _by_shape(list(distinct.values())):
+            moved = [self._moved(prompt) for prompt in same_shape]
+            found |= zip((p.image_key for p in moved), self.family.encode_images(moved), strict=True)
+        return [found[prompt.image_key] for prompt in prompts]
+
+    def positions(self, prompt: EncodedPrompt, length: int) -> Tensor:
+        """Positions [axes, length] of the prompt and of ``length - len(prompt)`` tokens after it.
+
+        One axis, or three for M-RoPE. Each branch after the prompt has these same positions.
+        """
+        return self.family.positions(prompt, length)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        features: Sequence[ImageFeatures] | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        cache: Any = None,
+    ) -> Tensor:
+        """Logits through the model's public forward.
+
+        Args:
+            input_ids: LongTensor [B, S] with image placeholders in place.
+            features: of the images in the order in which their placeholders appear, row by row.
+            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, bool [B, 1, S, S].
+            position_ids: LongTensor [axes, B, S]; None: the model's own (wrong under padding or a tree).
+            logits_to_keep: last positions to keep (0: all), or bool [B, S]: then logits are [kept, V].
+            cache: transformers cache to read and extend (inference only).
+
+        Returns:
+            Logits [B, S, V], in the model's type.
+        """
+        inputs: dict[str, Any] = self.family.image_inputs(features) if features else {}
+        if features:
+            inputs |= self.family.token_inputs(input_ids)
+        if position_ids is not None:
+            inputs["position_ids"] = position_ids[0] if self.family.position_axes == 1 else position_ids
+        logits: Tensor = self.base(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            logits_to_keep=logits_to_keep,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **inputs,
+        ).logits
+        return logits
+
+    def _moved(self, prompt: EncodedPrompt) -> EncodedPrompt:
+        vision = {
+            name: value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)
+            for name, value in prompt.vision.items()
+        }
+        return EncodedPrompt(prompt.input_ids, vision, prompt.image_positions, prompt.image_key)
+
+    def _end_of_turn(self) -> int:
+        """The token that ends an answer: what the chat template puts there, else the tokenizer's own."""
+        stops = _stop_ids(self.base, self.tokenizer)
+        turns = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
+        answer = {"role": "assistant", "content": [{"type": "text", "text": SENTINEL}]}
+        text = self.processor.apply_chat_template([*turns, answer], tokenize=False)
+        after = self.tokenizer(text.partition(SENTINEL)[2], add_special_tokens=False)["input_ids"]
+        if after and after[0] in stops:
+            return int(after[0])
+        if not stops:
+            raise UnavailableError("the model names no end-of-turn token: set eos_token in tokenizer_config.json")
+        own = self.tokenizer.eos_token_id
+        return int(own) if own is not None else min(stops)
+
+
+def _is_token_wise(name: str) -> bool:
+    """Outputs that describe text tokens, which the families derive themselves."""
+    return name == "attention_mask" or name.endswith("token_type_ids")
+
+
+def _image_token_id(model: Any, processor: Any) -> int:
+    for owner, name in (
+        (model.config, "image_token_id"),
+        (model.config, "image_token_index"),
+        (processor, "image_token_id"),
+    ):
+        if isinstance(value := getattr(owner, name, None), int):
+            return value
+    raise UnavailableError("the model names no image token: image_token_id is missing in config.json")
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
+    named = model.generation_config.eos_token_id
+    ids = {named} if isinstance(named, int) else set(named or ())
+    return ids | ({tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set())
+
+
+def _content_key(vision: dict[str, Tensor]) -> str:
+    if not vision:
+        return ""
+    key = hashlib.sha256()
+    for name in sorted(vision):
+        key.update(f"{name}{tuple(vision[name].shape)}{vision[name].dtype}".encode())
+        key.update(vision[name].contiguous().numpy().tobytes())
+    return key.hexdigest()
+
+
+def _by_shape(prompts: list[EncodedPrompt], limit: int = 16) -> list[list[EncodedPrompt]]:
+    """Prompts whose image tensors can be joined, at most ``limit`` together to bound memory."""
+    groups: dict[tuple[tuple[str, torch.Size], ...], list[EncodedPrompt]] = {}
+    for prompt in prompts:
+        shape = tuple((name, value.shape[1:]) for name, value in sorted(prompt.vision.items()))
+        groups.setdefault(shape, []).append(prompt)
+    return [group[i : i + limit] for group in groups.values() for i in range(0, len(group), limit)]

@@ -1,0 +1,121 @@
+"""What differs between families of image-text models, behind one small class.
+
+A family says how frozen image features are obtained once and given to the language model many times, how
+positions continue after a prompt, and whether several answers may share one row (the forest).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt with its images, ready for the model.
+
+    Attributes:
+        input_ids: LongTensor [S]: chat template, expanded image placeholders, generation prompt.
+        vision: the processor's image tensors (``pixel_values``, ``image_grid_thw``, ...), images on axis 0.
+        image_positions: bool [S], true at image placeholders.
+        image_key: sha256 over ``vision``: equal keys mean equal features.
+    """
+
+    input_ids: Tensor
+    vision: dict[str, Tensor]
+    image_positions: Tensor
+    image_key: str
+
+    def __len__(self) -> int:
+        return int(self.input_ids.shape[0])
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the frozen tower and projector made of the images of one prompt.
+
+    Attributes:
+        tokens: one float tensor [N, H] an image, in order of appearance: the embeddings of its placeholders.
+        deepstack: for each image the tensors [N, H] that later layers add (Qwen3-VL), else empty.
+        inputs: the image tensors themselves, where a family cannot reuse features.
+    """
+
+    tokens: tuple[Tensor, ...] = ()
+    deepstack: tuple[tuple[Tensor, ...], ...] = ()
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Family:
+    """One family of models, bound to one model.
+
+    Attributes:
+        forest: a 4-D boolean mask may let several answers share one row; true only where a test proves it.
+        reuses_features: features may be computed once and given to many forward passes.
+        position_axes: 1, or 3 for M-RoPE (time, height, width).
+    """
+
+    name: ClassVar[str]
+    model_types: ClassVar[frozenset[str]]
+    reuses_features: ClassVar[bool] = True
+    position_axes: ClassVar[int] = 1
+    tree_masks: ClassVar[bool] = False
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.language_prefix = language_prefix(model)
+        self.forest = self.tree_masks and only_full_attention(model)
+
+    def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[ImageFeatures]:
+        """Features of each prompt's images from the frozen tower, one call for all; no gradient."""
+        vision = concatenate([prompt.vision for prompt in prompts])
+        output = self.model.get_image_features(**vision, return_dict=True)
+        tokens = iter([part.detach() for part in output.pooler_output])
+        deepstack = [[part.detach() for part in level] for level in getattr(output, "deepstack_features", None) or ()]
+        added: Iterator[tuple[Tensor, ...]] = zip(*deepstack, strict=True) if deepstack else iter(())
+        return [
+            ImageFeatures(
+                tuple(next(tokens) for _ in range(count)), tuple(next(added) for _ in range(count) if deepstack)
+            )
+            for count in (self.images_in(prompt) for prompt in prompts)
+        ]
+
+    def images_in(self, prompt: EncodedPrompt) -> int:
+        """How many entries of ``pooler_output`` belong to the prompt."""
+        return int(prompt.vision["pixel_values"].shape[0])
+
+    def image_inputs(self, features: Sequence[ImageFeatures]) -> dict[str, Any]:
+        """Keyword arguments of the model's forward that inject the features, in order of appearance."""
+        images = SimpleNamespace(pooler_output=[part for one in features for part in one.tokens])
+        added = [part for one in features for part in one.deepstack]
+        if added:
+            images.deepstack_features = [list(level) for level in zip(*added, strict=True)]
+        return {"mm_encoder_outputs": {"image": images}}
+
+    def token_inputs(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """Keyword arguments that describe each token, [B, S]; none unless the family needs them."""
+        return {}
+
+    def positions(self, prompt: EncodedPrompt, length: int) -> Tensor:
+        """Positions [axes, length] of a prompt and what follows it, on the CPU."""
+        return torch.arange(length)[None]
+
+
+def language_prefix(model: Any) -> str:
+    """Full name of the language model inside the image-text model, such as ``model.language_model``."""
+    decoder = model.get_decoder()
+    return next(str(name) for name, module in model.named_modules() if module is decoder)
+
+
+def only_full_attention(model: Any) -> bool:
+    """True if every layer attends causally to everything through SDPA: what a tree mask relies on."""
+    text = model.config.get_text_config()
+    layers = set(getattr(text, "layer_types", None) or ["full_attention"])
+    return bool(layers == {"full_attention"} and text._attn_implementation == "sdpa")
+
+
+def concatenate(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several prompts joined along the image axis."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}

@@ -1,0 +1,268 @@
+"""Loading an image-text model from a local folder, frozen, quiet, offline; in 4 bit if asked.
+
+Every refusal is an UnavailableError that names the cure. Weights come from safetensors only.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers.utils import logging
+
+from medpo_cli.errors import TryLaterError, UnavailableError
+from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family.base import language_prefix
+from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
+from medpo_cli.models.processor import load_processor
+
+
+def load_model(
+    folder: str | Path,
+    *,
+    adapter: str | Path = "",
+    quantize: str = "none",
+    device: str = "auto",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+) -> VisionLanguageModel:
+    """An image-text model ready to answer and to be aligned; every parameter frozen, eval mode.
+
+    Args:
+        folder: local Hugging Face folder with weights, tokenizer, processor and chat template.
+        adapter: PEFT adapter folder to put on top.
+        quantize: ``nf4``: linears of the language model in 4 bit with double quantisation; tower, projector
+            and head stay as they are.
+        device: ``auto`` (first GPU, else CPU), ``cpu``, ``cuda``, ``cuda:N``.
+        dtype: ``auto`` (float32 on CPU, bfloat16 on a GPU), ``float32``, ``bfloat16``, ``float64``.
+        trust_remote_code: run code in the folder.
+
+    Raises:
+        UnavailableError: the folder, the device or a package will not do; the message says what would.
+        TryLaterError: not enough GPU memory now.
+    """
+    path = Path(folder)
+    check_model_folder(path)
+    if adapter:
+        check_adapter_folder(Path(adapter))
+    where = _device(device)
+    with quiet(), _memory_is_temporary():
+        _check_kind(path, trust_remote_code)
+        processor = _processor(path, trust_remote_code)
+        model = _model(path, quantize, where, _dtype(dtype, where), trust_remote_code)
+        if adapter:
+            model = _with_adapter(model, Path(adapter))
+        loaded = VisionLanguageModel(
+            model.requires_grad_(False),
+            processor,
+            name=path.resolve().name,
+            digest=digest(path, code=trust_remote_code),
+            adapter_digest=digest(Path(adapter)) if adapter else None,
+        )
+        _dry_run(loaded, path)
+    return loaded
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars, no log lines, no warnings from the libraries while loading."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _memory_is_temporary() -> Iterator[None]:
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TryLaterError("not enough GPU memory to load the model: free some, or use --quantize nf4") from error
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda:0" if available else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnavailableError("unknown device: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not (available and (device.index or 0) < torch.cuda.device_count()):
+        raise UnavailableError(f"device {name} is not there: {torch.cuda.device_count()} GPUs found; use --device cpu")
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _check_kind(folder: Path, trust_remote_code: bool) -> None:
+    """Refuse configurations that transformers does not know as image-text models."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UnavailableError(
+            f"transformers does not know the model in {folder} (config.json, model_type): "
+            "update transformers, or give --trust-remote-code if the folder brings its own code and you trust it"
+        ) from error
+    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and not trust_remote_code:
+        raise UnavailableError(
+            f"{folder} holds a {config.model_type} model, which takes no images: give an image-text model "
+            "such as LLaVA, Qwen-VL, Gemma 3 or SmolVLM"
+        )
+
+
+def _processor(folder: Path, trust_remote_code: bool) -> Any:
+    try:
+        processor = load_processor(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise UnavailableError(
+            f"{folder} has no usable processor ({type(error).__name__}): processor_config.json or "
+            "preprocessor_config.json and the tokenizer files must lie beside the weights; copy them from the "
+            "original model"
+        ) from error
+    if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
+        raise UnavailableError(
+            f"{folder} has a tokenizer but no image processor: copy processor_config.json or "
+            "preprocessor_config.json from the original model"
+        )
+    if not processor.tokenizer.is_fast:
+        raise UnavailableError(
+            f"{folder} has a slow tokenizer, which cannot map characters to tokens: add tokenizer.json "
+            "(AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it)"
+        )
+    if not processor.chat_template:
+        processor.chat_template = processor.tokenizer.chat_template
+    if not processor.chat_template:
+        raise UnavailableError(
+            f"{folder} has no chat template, so nobody knows how it expects questions: "
+            "put chat_template.jinja of the original model into the folder"
+        )
+    return processor
+
+
+def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
+    options |= {"trust_remote_code": trust_remote_code, "device_map": {"": device}, "output_loading_info": True}
+    if quantize == "nf4":
+        options["quantization_config"] = _nf4(folder, dtype, trust_remote_code)
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(folder, **options)
+    except ImportError as error:
+        raise UnavailableError("bitsandbytes is missing: pip install bitsandbytes, or drop --quantize nf4") from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        raise UnavailableError(
+            f"the weights in {folder} do not fit its config.json ({type(error).__name__}): download the folder again"
+        ) from error
+    if info["missing_keys"]:
+        raise UnavailableError(
+            f"{folder} lacks {len(info['missing_keys'])} weights of its model, which would be random: "
+            "download the folder again"
+        )
+    if quantize == "nf4":
+        _settle_quantized(model)
+    return model
+
+
+def _nf4(folder: Path, dtype: torch.dtype, trust_remote_code: bool) -> Any:
+    """4-bit settings that keep everything but the language model out, by full names.
+
+    transformers matches skip patterns from the start of the full name: short names protect nothing.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    with torch.device("meta"):
+        skeleton = AutoModelForImageTextToText.from_config(config, trust_remote_code=trust_remote_code)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=outside_language_model(skeleton),
+    )
+
+
+def outside_language_model(model: Any) -> list[str]:
+    """Full names of the linear layers outside the language model: tower, projector, head."""
+    prefix = language_prefix(model) + "."
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.startswith(prefix)
+    ]
+
+
+def count_4bit(model: Any) -> tuple[int, int]:
+    """How many layers are in 4 bit: (inside the language model, outside it)."""
+    prefix = language_prefix(model) + "."
+    names = [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
+    inside = sum(name.startswith(prefix) for name in names)
+    return inside, len(names) - inside
+
+
+def _settle_quantized(model: Any) -> None:
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # bitsandbytes would repack to bfloat16 on some CPUs at the first eval forward: other numbers
+            # than in training and than on the next machine, and a crash on widths below 64.
+            module.support_avx512bf16_for_cpu = False
+    inside, outside = count_4bit(model)
+    if outside or not inside:
+        raise UnavailableError(
+            f"4-bit loading went wrong: {inside} layers of the language model and {outside} of tower or projector "
+            "are in 4 bit; use --quantize none"
+        )
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(adapter), is_trainable=False, local_files_only=True)
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        raise UnavailableError(
+            f"adapter {adapter} does not fit this model: give the model it was trained on"
+        ) from error
+
+
+def _dry_run(model: VisionLanguageModel, folder: Path) -> None:
+    """Refuse a processor that writes another number of image tokens than the tower makes."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    try:
+        prompt = model.encode_prompt("?", [image])
+        tokens = int(prompt.image_positions.sum())
+        features = model.image_features([prompt])
+        model.forward(
+            prompt.input_ids[None].to(model.device),
+            features=features,
+            position_ids=model.positions(prompt, len(prompt))[:, None].to(model.device),
+            logits_to_keep=1,
+        )
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError, IndexError, TypeError, KeyError) as error:
+        raise UnavailableError(
+            f"processor and model in {folder} disagree about images ({type(error).__name__}): copy the processor "
+            "and tokenizer files of the original model"
+        ) from error
+    if not tokens:
+        raise UnavailableError(f"the chat template in {folder} writes no image placeholder: copy the original one")

@@ -1,0 +1,111 @@
+"""LoRA on the language model: adding, switching off for the reference, saving as a plain PEFT folder."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from medpo_cli.errors import MedpoError, UnavailableError
+from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.load import quiet
+
+
+def add_lora(
+    vlm: VisionLanguageModel,
+    *,
+    rank: int = 16,
+    alpha: float = 32.0,
+    dropout: float = 0.0,
+    use_rslora: bool = False,
+    seed: int = 0,
+) -> None:
+    """Put trainable adapters on every linear of the language model, and nowhere else.
+
+    B starts at zero, so that the adapted model equals the base; A is drawn from ``seed`` alone. The model
+    stays in eval mode. Adapters are float32 (float64 for a float64 model).
+
+    Args:
+        vlm: a model without an active adapter; changed in place.
+        rank: LoRA rank r.
+        alpha: numerator of the scale: alpha / r, or alpha / sqrt(r) with ``use_rslora``.
+        dropout: LoRA dropout, effective in train mode only.
+        use_rslora: rank-stabilised scale.
+        seed: of the initial A.
+
+    Raises:
+        UnavailableError: the model carries an adapter already, or has no linear layer to adapt.
+    """
+    if vlm.adapter_digest is not None or vlm.model is not vlm.base:
+        raise UnavailableError("the model carries an adapter already: start from the base model, without --adapter")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        use_rslora=use_rslora,
+        target_modules=language_linears(vlm),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vlm.model = get_peft_model(vlm.model, config).eval()
+    check_language_only(vlm)
+
+
+def language_linears(vlm: VisionLanguageModel) -> str:
+    """A regular expression that matches the full names of the language model's linear layers only."""
+    prefix = vlm.family.language_prefix + "."
+    leaves = {
+        name.rpartition(".")[2]
+        for name, module in vlm.base.named_modules()
+        if isinstance(module, nn.Linear) and name.startswith(prefix)
+    }
+    if not leaves:
+        raise UnavailableError("the language model has no linear layer to adapt: LoRA cannot be used on this model")
+    return rf"{re.escape(prefix)}(.+\.)?({'|'.join(sorted(leaves))})"
+
+
+def check_language_only(vlm: VisionLanguageModel) -> None:
+    """Assert that tower, projector and head are frozen and carry no adapter.
+
+    Raises:
+        MedpoError: something outside the language model could be trained.
+    """
+    prefix = vlm.family.language_prefix + "."
+    for name, parameter in vlm.base.named_parameters():
+        inside = name.startswith(prefix) and "lora_" in name
+        if (parameter.requires_grad or "lora_" in name) and not inside:
+            raise MedpoError(f"parameter {name} lies outside the language model but is trainable or adapted")
+
+
+def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
+    """The adapter parameters, in the model's order."""
+    return [parameter for parameter in vlm.model.parameters() if parameter.requires_grad]
+
+
+@contextmanager
+def reference(vlm: VisionLanguageModel) -> Iterator[None]:
+    """The model without its adapters: the frozen reference policy; a model without adapters is its own."""
+    if vlm.model is vlm.base:
+        yield
+        return
+    with vlm.model.disable_adapter():
+        yield
+
+
+def save_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
+    """Write a plain PEFT folder (safetensors) that ``PeftModel.from_pretrained`` loads on the base model.
+
+    ``base_model_name_or_path`` is the model folder's name only: paths of this machine do not travel.
+    """
+    config: Any = vlm.model.peft_config["default"]
+    config.base_model_name_or_path = vlm.name
+    with quiet():
+        vlm.model.save_pretrained(str(folder), save_embedding_layers=False)
+    # The model card is a form full of blanks; medpo writes what there is to say into the run manifest.
+    (Path(folder) / "README.md").unlink(missing_ok=True)

@@ -58,9 +58,11 @@ def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
     flags = _SHORT.get(field.name, [flag])
     if kind is bool:
         flags = [f"{flag}/--no-{field.name.replace('_', '-')}" if field.default else flag, *flags[1:]]
-    shown = field.default if field.default not in (None, "", False) else False
+    if kind is not bool and field.default not in (None, ""):
+        description += f" [default: {field.default}]"
+    # typer would read the brackets as rich markup.
     default = typer.Option(
-        None, *flags, help=description, show_default=str(shown) if shown is not False else False, rich_help_panel=panel
+        None, *flags, help=description.replace("[", r"\["), show_default=False, rich_help_panel=panel
     )
     return _parameter(field.name, kind, default)
 

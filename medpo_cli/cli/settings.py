@@ -76,8 +76,8 @@ def resolve(stage: str, kind: type[C], flags: Mapping[str, Any], config: str | N
     for source, layer in layers:
         for key, value in layer.items():
             if key in known:
-                values[key] = _converted(key, value, known[key], source)
                 sources[key] = _source(source, stage, key)
+                values[key] = _converted(value, known[key], source, sources[key])
     try:
         return Resolved(
             kind(**{k: v for k, v in values.items() if k in names(kind)}),
@@ -94,7 +94,7 @@ def _source(source: str, stage: str, key: str) -> str:
         return key if key in _EXTRA else "--" + key.replace("_", "-")
     if source == "environment":
         return _variable(stage, key)
-    return source
+    return f"{source} {key}"
 
 
 def _variable(stage: str, key: str) -> str:
@@ -102,14 +102,13 @@ def _variable(stage: str, key: str) -> str:
     return special if special in os.environ else f"MEDPO_{key}".upper()
 
 
-def _converted(key: str, value: Any, kind: Any, source: str) -> Any:
+def _converted(value: Any, kind: Any, source: str, name: str) -> Any:
     try:
         return msgspec.convert(value, kind, strict=source not in {"environment", "flag"})
     except msgspec.ValidationError as error:
         if source == "flag":
-            raise UsageError(f"--{key.replace('_', '-')}: {error}") from None
-        where = f"MEDPO_{key.upper()}" if source == "environment" else f"{source}: {key}"
-        raise ConfigError(f"{where}: {error}") from None
+            raise UsageError(f"{name}: {error}") from None
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def _all_keys() -> set[str]:
@@ -131,8 +130,12 @@ def _environment(stage: str) -> dict[str, str]:
         elif key in _all_keys():
             general[key] = value
         else:
-            raise ConfigError(f"unknown variable {variable}{_nearest(key, _all_keys(), 'MEDPO_{}')}")
+            raise ConfigError(f"unknown variable {variable}{_nearest(variable, _variables(), '{}')}")
     return general | special
+
+
+def _variables() -> set[str]:
+    return {f"MEDPO_{key}".upper() for key in _all_keys()}
 
 
 def _file_layers(stage: str, config: str | None) -> list[tuple[str, dict[str, Any]]]:

@@ -35,7 +35,7 @@ def translate_os_error(error: OSError, what: str) -> MedpoError:
     """The medpo error for an operating-system error while writing ``what``; no path is quoted."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
         return OutputError(f"{what}: {os.strerror(error.errno)}")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}:
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
         return CannotCreateError(f"{what}: {os.strerror(error.errno)}")
     return OutputError(f"{what}: {os.strerror(error.errno) if error.errno else 'I/O error'}")
 

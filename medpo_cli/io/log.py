@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from medpo_cli.errors import CannotCreateError
 
@@ -37,21 +37,23 @@ class Messages:
         self.quiet = quiet
         self.as_json = as_json
         self.emit = emit or _to_stderr
-        self._file: TextIO | None = None
-        if log_file is not None:
-            try:
-                log_file.parent.mkdir(parents=True, exist_ok=True)
-                self._file = log_file.open("a", encoding="utf-8")
-            except OSError as error:
-                raise CannotCreateError("the log file cannot be written") from error
+        self._log_file = log_file
 
     def __call__(self, level: Level, text: str) -> None:
         """Say one thing."""
-        if self._file is not None:
-            self._file.write(self._line(level, text, dated=True) + "\n")
-            self._file.flush()
+        if self._log_file is not None:
+            self._append(self._log_file, self._line(level, text, dated=True) + "\n")
         if not self.quiet or level != "info":
             self.emit(self._line(level, text, dated=False))
+
+    def _append(self, path: Path, line: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(line)
+        except OSError as error:
+            self._log_file = None
+            raise CannotCreateError("the log file cannot be written") from error
 
     def _line(self, level: Level, text: str, *, dated: bool) -> str:
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -81,10 +81,14 @@ class FileOutput(Output):
             self._refuse_existing()
         super().__init__(self._open(), path.name)
         self._resumed: list[bytes] = []
-        if resume:
-            self._pick_up()
-        else:
+        if not resume:
             self._stream.truncate(0)
+            return
+        try:
+            self._pick_up()
+        except MedpoError:
+            self._stream.close()
+            raise
 
     def _refuse_existing(self) -> None:
         if self.path.exists():

@@ -33,8 +33,9 @@ def decode(line: str | bytes) -> Record:
         json.loads(line, object_pairs_hook=_unique)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
-        if message.startswith("Invalid value"):
-            message = "not a known kind of record" if path.startswith("$.schema") else "value is not allowed"
+        if message.startswith("Invalid"):
+            # msgspec quotes the value of enums and tags, which may be record text.
+            message = "not a known kind of record" if path.startswith("$.schema") else "not one of the allowed values"
         raise RecordError("bad-record", message, path.rstrip("`") or "$") from None
     except (msgspec.DecodeError, ValueError):
         raise RecordError("not-json", "not valid JSON (or cut off)") from None

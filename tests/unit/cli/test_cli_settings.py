@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from medpo_cli.cli.settings import Resolved, resolve
+from medpo_cli.errors import ConfigError, NoInputError, UsageError
+from medpo_cli.schema.config import EditConfig, SampleConfig
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def edit(flags: dict[str, object] | None = None, config: str | None = None) -> Resolved[EditConfig]:
+    return resolve("edit", EditConfig, flags or {}, config)
+
+
+def test_precedence_flag_over_environment_over_file_over_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (edit().stage.seed, edit().sources["seed"]) == (0, "built-in")
+    Path("medpo.toml").write_text("seed = 1\n")
+    assert (edit().stage.seed, edit().sources["seed"]) == (1, "medpo.toml seed")
+    Path("medpo.toml").write_text("seed = 1\n[edit]\nseed = 2\n")
+    assert (edit().stage.seed, edit().sources["seed"]) == (2, "medpo.toml [edit] seed")
+    monkeypatch.setenv("MEDPO_SEED", "3")
+    assert (edit().stage.seed, edit().sources["seed"]) == (3, "MEDPO_SEED")
+    monkeypatch.setenv("MEDPO_EDIT_SEED", "4")
+    assert (edit().stage.seed, edit().sources["seed"]) == (4, "MEDPO_EDIT_SEED")
+    resolved = edit({"seed": 5, "balance": None})
+    assert (resolved.stage.seed, resolved.sources["seed"]) == (5, "--seed")
+
+
+def test_one_stage_does_not_see_the_table_of_another() -> None:
+    Path("medpo.toml").write_text('model = "m"\n[sample]\nn = 3\ntemperature = 1.0\ninput = "c.jsonl"\n')
+    sample = resolve("sample", SampleConfig, {}, None)
+    assert (sample.stage.model, sample.stage.n, sample.input) == ("m", 3, "c.jsonl")
+    assert edit().input == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sede = 1", r"medpo\.toml: unknown key sede; did you mean seed\?"),
+        ("[edit]\nper_sampel = 1", r"unknown key per_sampel in \[edit\]; did you mean per_sample\?"),
+        ("[edti]\nseed = 1", r"unknown table \[edti\]; did you mean \[edit\]\?"),
+        ('seed = "1"', r"medpo\.toml seed: Expected `int`"),
+        ("[edit]\nnormality_cap = 2.0", r"\[edit\] normality_cap: Expected `float` <= 1"),
+        ("seed = = 1", r"medpo\.toml: "),
+    ],
+)
+def test_bad_files_name_key_and_cure(text: str, message: str) -> None:
+    Path("medpo.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        edit()
+
+
+def test_bad_variables_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="--seed"):
+        edit({"seed": -1})
+    monkeypatch.setenv("MEDPO_SED", "1")
+    with pytest.raises(ConfigError, match="did you mean MEDPO_SEED"):
+        edit()
+    monkeypatch.delenv("MEDPO_SED")
+    monkeypatch.setenv("MEDPO_SEED", "many")
+    with pytest.raises(ConfigError, match="MEDPO_SEED"):
+        edit()
+
+
+def test_a_named_configuration_must_exist() -> None:
+    with pytest.raises(NoInputError):
+        edit(config="nowhere.toml")
+
+
+def test_scientific_numbers_in_toml_are_numbers() -> None:
+    from medpo_cli.schema.config import AlignConfig
+
+    Path("medpo.toml").write_text("[align]\nlr = 1e-6\n")
+    assert resolve("align", AlignConfig, {}, None).stage.lr == 1e-6
+
+
+def test_print_config_lines_are_toml_with_sources() -> None:
+    import tomllib
+
+    lines = edit({"seed": 9}).lines()
+    assert tomllib.loads("\n".join(lines))["seed"] == 9
+    assert next(line for line in lines if line.startswith("seed")).endswith("# --seed")

@@ -1,0 +1,59 @@
+# medpo: `make demo` and `make test` are all a newcomer needs. Everything lives in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.medpo-setup
+export HF_HUB_OFFLINE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo demo-model test test-slow check bench docs lock clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("medpo needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/medpo demo --force
+
+demo-model: setup
+	$(BIN)/python -m medpo_cli.demo.build.phantom_model
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/build.py --check
+
+bench: setup
+	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: setup
+	$(BIN)/python docs/build.py
+
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx colorama httpx2-jsfetch
+
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv
+	echo '# Every package of `make setup` but torch (see constraints.txt), with hashes. Made by `make lock`.' > requirements.lock
+	$(VENV)-lock/bin/uv pip compile pyproject.toml --extra dev -c constraints.txt --generate-hashes --universal \
+		--python-version 3.11 $(foreach package,torch $(CUDA),--no-emit-package $(package)) \
+		--no-header --no-annotate >> requirements.lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-lock medpo-demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,66 @@
+"""Proof, from the written file, that a corruption changed its region and nothing else."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from medpo_cli.errors import OutputError
+from medpo_cli.imaging import nifti
+from medpo_cli.imaging.image import Array, Image, Mask, file_order
+from medpo_cli.imaging.regions import fraction, region_hash, ring, ring_width
+from medpo_cli.schema.records import RegionProof
+
+
+def outside_hash(array: Array, mask: Mask) -> str:
+    """sha256 (hex) of type, shape and voxels (order of NIfTI, little endian) with the region zeroed."""
+    kept = array.copy()
+    kept[mask] = 0
+    about = f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode()
+    return hashlib.sha256(about + file_order(kept).tobytes()).hexdigest()
+
+
+def contrast(image: Image, array: Array, mask: Mask, near: Mask) -> float:
+    """Mean inside the region minus mean of the ring ``near`` in image units; 0 without a ring."""
+    if not near.any():
+        return 0.0
+    return float(image.scaled(array[mask]).mean() - image.scaled(array[near]).mean())
+
+
+def prove(source: Image, path: Path, mask: Mask) -> RegionProof:
+    """Read ``path`` again and compare it with its source.
+
+    Args:
+        source: the image before.
+        path: the written .nii.gz.
+        mask: the region, bool ``[X, Y, Z]``.
+
+    Raises:
+        OutputError: the file does not hold what was to be written (grid, type, scale, or outside voxels).
+    """
+    result = nifti.decode(path.read_bytes())
+    same = (
+        result.array.dtype == source.array.dtype
+        and result.array.shape == source.array.shape
+        and (result.slope, result.inter, result.inverted) == (source.slope, source.inter, source.inverted)
+        and np.array_equal(_affine(result), _affine(source))
+    )
+    outside = outside_hash(source.array, mask)
+    if not same or outside_hash(result.array, mask) != outside:
+        raise OutputError("a written image differs from its source outside the region")
+    different = source.array[mask] != result.array[mask]
+    changed = different.any(axis=-1) if different.ndim == 2 else different
+    near = ring(mask, ring_width(mask))
+    return RegionProof(
+        mask=region_hash(mask),
+        voxels=int(np.count_nonzero(mask)),
+        fraction=fraction(mask),
+        changed=float(changed.mean()),
+        outside=outside,
+        contrast_before=contrast(source, source.array, mask, near),
+        contrast_after=contrast(source, result.array, mask, near),
+    )
+
+
+def _affine(image: Image) -> Array:
+    return np.zeros((4, 4)) if image.affine is None else image.affine

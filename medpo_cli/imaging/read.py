@@ -1,0 +1,167 @@
+"""One door for every image: what a file is comes from its first bytes, never from its name."""
+
+import hashlib
+import os
+import stat
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from medpo_cli.errors import RecordError
+from medpo_cli.imaging.image import MAX_FILE_BYTES, Image, Kind
+
+KEPT_BYTES = 2**29
+KEPT_FILES = 64
+"""Decoded files kept for the next record: several questions usually share one image and one mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A file that was read: its image and the sha256 (hex) of its bytes."""
+
+    image: Image
+    sha256: str
+
+
+def read_image(path: Path, *, frame: int | None = None, field: str | None = None) -> Image:
+    """Read one image file of any supported format.
+
+    Args:
+        path: a regular file.
+        frame: keep only this index of the third axis (a picture without patient position).
+        field: JSON path that errors name.
+
+    Raises:
+        RecordError: a code of the bad-input table in docs/reference; the message holds no value of the file.
+    """
+    image = open_source(path, field).image
+    return image if frame is None else single_frame(image, frame, field)
+
+
+def open_source(path: Path, field: str | None = None) -> Source:
+    """Image and hash of a file; an unchanged file is decoded once while it stays in the small cache."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise RecordError("file-not-found", "file not found", field) from None
+    except OSError:
+        raise RecordError("unreadable", "the file cannot be opened", field) from None
+    with os.fdopen(descriptor, "rb") as stream:
+        about = os.fstat(stream.fileno())
+        key = (str(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+        if (kept := _CACHE.get(key)) is not None:
+            return kept
+        if not stat.S_ISREG(about.st_mode):
+            raise RecordError("not-regular", "not a regular file", field)
+        if about.st_size == 0:
+            raise RecordError("empty-file", "the file is empty", field)
+        if about.st_size > MAX_FILE_BYTES:
+            raise RecordError("too-large", f"the file is larger than {MAX_FILE_BYTES} bytes", field)
+        data = stream.read(about.st_size)
+    source = Source(_decode_named(data, path, field), hashlib.sha256(data).hexdigest())
+    _CACHE.put(key, source)
+    return source
+
+
+def _decode_named(data: bytes, path: Path, field: str | None) -> Image:
+    """Decode; every failure becomes a RecordError that names ``field`` and quotes nothing."""
+    try:
+        return decode(data, path)
+    except RecordError as error:
+        raise RecordError(error.reason, error.message, error.path or field) from None
+    except Exception:
+        # Decoders raise whatever they like on damaged input, and their messages quote the file.
+        raise RecordError("decode", "the file cannot be decoded", field) from None
+
+
+def decode(data: bytes, path: Path) -> Image:
+    """Image of a file's bytes; ``path`` is only used by SimpleITK's formats and for the wording of errors."""
+    kind = sniff(data, path)
+    if kind == "nifti":
+        from medpo_cli.imaging import nifti
+
+        return nifti.decode(data)
+    if kind == "dicom":
+        from medpo_cli.imaging import dicom
+
+        return dicom.decode(data)
+    if kind in ("png", "jpeg"):
+        from medpo_cli.imaging import raster
+
+        return raster.decode(data, kind)
+    from medpo_cli.imaging import itk
+
+    return itk.decode(data, path, kind)
+
+
+def sniff(data: bytes, path: Path) -> Kind:
+    """Format by magic bytes.
+
+    Raises:
+        RecordError: ``not-dicom`` or ``unsupported-format``.
+    """
+    for kind, magics in _MAGIC.items():
+        if data.startswith(magics):
+            return kind
+    if data[128:132] == b"DICM":
+        return "dicom"
+    if int.from_bytes(data[:4], "little") in (348, 540) or int.from_bytes(data[:4], "big") in (348, 540):
+        return "nifti"
+    if data[:2] in (b"\x08\x00", b"\x02\x00") and data[2:4] < b"\x80\x00":
+        return "dicom"  # A data set without preamble starts in group 2 or 8.
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        raise RecordError("not-dicom", "the file does not hold DICOM data")
+    if path.suffix.lower() == ".nii":
+        raise RecordError("bad-header", "not a NIfTI-1 header")
+    raise RecordError("unsupported-format", "not a DICOM, NIfTI, PNG, JPEG, NRRD or MHA file")
+
+
+_MAGIC: dict[Kind, tuple[bytes, ...]] = {
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "jpeg": (b"\xff\xd8\xff",),
+    "nifti": (b"\x1f\x8b",),
+    "nrrd": (b"NRRD000",),
+    "mha": (b"ObjectType", b"NDims", b"Comment = "),
+}
+
+
+def single_frame(image: Image, frame: int, field: str | None = None) -> Image:
+    """``image`` reduced to index ``frame`` of its third axis; the affine is that of the slice.
+
+    Raises:
+        RecordError: ``frame-out-of-range``.
+    """
+    import dataclasses
+
+    if not 0 <= frame < image.shape[2]:
+        raise RecordError("frame-out-of-range", f"frame {frame} of {image.shape[2]}", field)
+    affine = None if image.affine is None else image.affine.copy()
+    if affine is not None:
+        affine[:3, 3] += affine[:3, 2] * frame
+    padding = None if image.padding is None else image.padding[:, :, frame : frame + 1]
+    array = image.array[:, :, frame : frame + 1]
+    return dataclasses.replace(image, array=array, affine=affine, padding=padding, grid=None)
+
+
+class _Recent:
+    """The files used last, bounded by number and by bytes."""
+
+    def __init__(self) -> None:
+        self.sources: OrderedDict[tuple[object, ...], Source] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: tuple[object, ...]) -> Source | None:
+        source = self.sources.get(key)
+        if source is not None:
+            self.sources.move_to_end(key)
+        return source
+
+    def put(self, key: tuple[object, ...], source: Source) -> None:
+        self.sources[key] = source
+        self.bytes += source.image.array.nbytes
+        while self.sources and (self.bytes > KEPT_BYTES or len(self.sources) > KEPT_FILES):
+            _, dropped = self.sources.popitem(last=False)
+            self.bytes -= dropped.image.array.nbytes
+
+
+_CACHE = _Recent()

@@ -1,0 +1,158 @@
+"""Regions of a record as boolean masks on the grid of its image."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from medpo_cli.errors import RecordError
+from medpo_cli.imaging.geometry import from_picture, same_grid, to_picture
+from medpo_cli.imaging.image import Array, Image, Mask
+from medpo_cli.imaging.window import checked_source, frame_of
+from medpo_cli.io.context import Context
+from medpo_cli.schema.records import Region
+
+MIN_VOXELS = 4
+"""Smaller regions are clicks, not lesions."""
+MAX_FRACTION = 0.4
+"""Above this share of the picture (volume) a region is no longer local."""
+SPACING_TOLERANCE = 0.01
+
+
+def region_mask(region: Region, image: Image, context: Context, frame: int | None, field: str) -> Mask:
+    """Mask ``[X, Y, Z]`` of one region.
+
+    Args:
+        region: a mask file on the image's grid, or a box on the displayed picture.
+        image: what the region lies on.
+        context: gives the root.
+        frame: index of axis 2 that a box lies on.
+        field: JSON path that errors name.
+
+    Raises:
+        RecordError: ``mask-empty``, ``mask-too-small``, ``mask-not-binary``, ``mask-label``,
+            ``geometry-mismatch``, or what reading the file raises.
+    """
+    _check_spacing(region, image, field)
+    if region.mask is None:
+        mask = box_mask(region, image, frame)
+    else:
+        mask = _file_mask(region, image, context, field)
+    voxels = int(np.count_nonzero(mask))
+    if voxels == 0:
+        raise RecordError("mask-empty", "the region has no voxel inside the image", field)
+    if voxels < MIN_VOXELS:
+        raise RecordError("mask-too-small", f"the region has fewer than {MIN_VOXELS} voxels", field)
+    return mask
+
+
+def _check_spacing(region: Region, image: Image, field: str) -> None:
+    if region.spacing is None or image.spacing is None:
+        return
+    pairs = list(zip(region.spacing, image.spacing, strict=False))
+    if any(abs(one - other) > SPACING_TOLERANCE * other for one, other in pairs):
+        raise RecordError("geometry-mismatch", "the region's spacing is not the image's", f"{field}.spacing")
+
+
+def box_mask(region: Region, image: Image, frame: int | None) -> Mask:
+    """Pixels whose centre lies in the box (x right, y down on the displayed picture) of one slice."""
+    assert region.box is not None  # noqa: S101 - a region without a mask has a box (schema)
+    index = frame_of(image, frame)
+    height, width = to_picture(image.array[:, :, index], image.affine).shape[:2]
+    x0, y0, x1, y1 = region.box
+    columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
+    inside = ((rows >= y0) & (rows < y1))[:, None] & ((columns >= x0) & (columns < x1))
+    mask = np.zeros(image.shape, bool)
+    mask[:, :, index] = from_picture(inside, image.affine)
+    return mask
+
+
+def _file_mask(region: Region, image: Image, context: Context, field: str) -> Mask:
+    assert region.mask is not None  # noqa: S101 - the caller looked
+    source = checked_source(region.mask, context, f"{field}.mask")
+    other = source.image
+    if other.kind == "jpeg":
+        raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
+    if not same_grid(image, other):
+        raise RecordError("geometry-mismatch", "mask and image do not share one grid", f"{field}.mask")
+    return select(_labels(other, field), region.mask.value, field, soft=other.kind == "png")
+
+
+def _labels(mask: Image, field: str) -> Array:
+    """``[X, Y, Z]`` whole numbers of a mask file."""
+    array = mask.array
+    if mask.colour:
+        if (array != array[..., :1]).any():
+            raise RecordError("mask-not-binary", "the mask is a colour picture", f"{field}.mask")
+        array = array[..., 0]
+    values = array if (mask.slope, mask.inter) == (1.0, 0.0) else mask.scaled(array)
+    if values.dtype.kind == "f" and (values % 1 != 0).any():
+        raise RecordError("mask-not-binary", "the mask holds fractions; apply a threshold first", f"{field}.mask")
+    return values
+
+
+def select(labels: Array, value: int | None, field: str, *, soft: bool) -> Mask:
+    """Voxels of label ``value``, or any non-zero; ``soft`` refuses many grey levels (a smoothed mask)."""
+    if value is not None:
+        mask: Mask = labels == value
+        if not mask.any() and labels.any():
+            raise RecordError("mask-label", "the mask holds no voxel of the given value", f"{field}.mask.value")
+        return mask
+    mask = labels != 0
+    if soft and mask.any() and labels[mask].min() != labels[mask].max():
+        raise RecordError("mask-not-binary", "the mask has several grey levels; name one by value", f"{field}.mask")
+    return mask
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """All voxels of any of the masks."""
+    whole = masks[0].copy()
+    for mask in masks[1:]:
+        whole |= mask
+    return whole
+
+
+def region_hash(mask: Mask) -> str:
+    """sha256 (hex) of shape and voxels, whichever file, label or box the region came from."""
+    bits = np.packbits(mask.transpose(2, 1, 0))
+    return hashlib.sha256(repr(mask.shape).encode() + bits.tobytes()).hexdigest()
+
+
+def fraction(mask: Mask) -> float:
+    """Share of the image that the region covers; of its slice where it lies on one."""
+    slices = np.flatnonzero(mask.any(axis=(0, 1)))
+    size = mask[:, :, 0].size if slices.size == 1 else mask.size
+    return float(np.count_nonzero(mask) / size)
+
+
+def ring(mask: Mask, width: float) -> Mask:
+    """Voxels outside ``mask`` at most ``width`` (in voxels) from it, on its own slices."""
+    box = box_of(mask, int(np.ceil(width)))
+    distance = distance_transform_edt(~mask[box], sampling=(1.0, 1.0, 1e6))
+    near = np.zeros_like(mask)
+    near[box] = (distance > 0) & (distance <= width)
+    return near
+
+
+def radius(mask: Mask) -> float:
+    """Radius in voxels of the disc (one slice) or ball (several) with as many voxels."""
+    voxels = np.count_nonzero(mask)
+    flat = np.count_nonzero(mask.any(axis=(0, 1))) == 1
+    return float((voxels / np.pi) ** 0.5 if flat else (0.75 * voxels / np.pi) ** (1 / 3))
+
+
+def ring_width(mask: Mask) -> float:
+    """Width in voxels of the surroundings a region is compared with: 0.4 radii, at least 2."""
+    return max(2.0, 0.4 * radius(mask))
+
+
+def box_of(mask: Mask, margin: int = 0) -> tuple[slice, slice, slice]:
+    """Bounding box of a mask grown by ``margin``, cut at the image; a flat mask grows in its plane only."""
+    flat = np.count_nonzero(mask.any(axis=(0, 1))) == 1
+    slices = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        grow = 0 if axis == 2 and flat else margin
+        slices.append(slice(max(0, int(hit[0]) - grow), min(mask.shape[axis], int(hit[-1]) + 1 + grow)))
+    return slices[0], slices[1], slices[2]

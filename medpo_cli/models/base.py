@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.models.family import EncodedPrompt, Family, ImageFeatures, family_of
@@ -48,10 +49,12 @@ class VisionLanguageModel:
         self.processor = processor
         self.tokenizer: Any = processor.tokenizer
         self.name, self.digest, self.adapter_digest = name, digest, adapter_digest
-        self.family: Family = family_of(self.base)
         self.image_token_id = _image_token_id(self.base, processor)
+        self.family: Family = family_of(self.base, self.image_token_id)
         self.end_id = self._end_of_turn()
         self.stop_ids = sorted({self.end_id, *_stop_ids(self.base, self.tokenizer)})
+        # A folder's own decoding settings (repetition penalty, temperature) would change answers unseen.
+        self.base.generation_config = GenerationConfig(eos_token_id=self.stop_ids, pad_token_id=self.end_id)
 
     @property
     def base(self) -> Any:
@@ -122,9 +125,17 @@ class VisionLanguageModel:
         distinct = {prompt.image_key: prompt for prompt in prompts if prompt.vision}
         found = {"": ImageFeatures()}
         for same_shape in _by_shape(list(distinct.values())):
-            moved = [self._moved(prompt) for prompt in same_shape]
+            moved = [self.moved(prompt) for prompt in same_shape]
             found |= zip((p.image_key for p in moved), self.family.encode_images(moved), strict=True)
         return [found[prompt.image_key] for prompt in prompts]
+
+    def moved(self, prompt: EncodedPrompt) -> EncodedPrompt:
+        """The prompt with its image tensors on the model's device, floats in its type."""
+        vision = {
+            name: value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)
+            for name, value in prompt.vision.items()
+        }
+        return EncodedPrompt(prompt.input_ids, vision, prompt.image_positions, prompt.image_key)
 
     def positions(self, prompt: EncodedPrompt, length: int) -> Tensor:
         """Positions [axes, length] of the prompt and of ``length - len(prompt)`` tokens after it.
@@ -170,13 +181,6 @@ class VisionLanguageModel:
             **inputs,
         ).logits
         return logits
-
-    def _moved(self, prompt: EncodedPrompt) -> EncodedPrompt:
-        vision = {
-            name: value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)
-            for name, value in prompt.vision.items()
-        }
-        return EncodedPrompt(prompt.input_ids, vision, prompt.image_positions, prompt.image_key)
 
     def _end_of_turn(self) -> int:
         """The token that ends an answer: what the chat template puts there, else the tokenizer's own."""

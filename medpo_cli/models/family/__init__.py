@@ -10,10 +10,10 @@ from medpo_cli.models.family.qwen_vl import QwenVL
 FAMILIES: tuple[type[Family], ...] = (Llava, QwenVL)
 
 
-def family_of(model: Any) -> Family:
+def family_of(model: Any, image_token_id: int) -> Family:
     """The family of a loaded model, by ``config.model_type``."""
     kind = model.config.model_type
-    return next((family for family in FAMILIES if kind in family.model_types), Generic)(model)
+    return next((family for family in FAMILIES if kind in family.model_types), Generic)(model, image_token_id)
 
 
 __all__ = ["EncodedPrompt", "Family", "ImageFeatures", "family_of"]

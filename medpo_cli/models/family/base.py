@@ -4,6 +4,7 @@ A family says how frozen image features are obtained once and given to the langu
 positions continue after a prompt, and whether several answers may share one row (the forest).
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -63,10 +64,13 @@ class Family:
     position_axes: ClassVar[int] = 1
     tree_masks: ClassVar[bool] = False
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, image_token_id: int) -> None:
         self.model = model
+        self.image_token_id = image_token_id
         self.language_prefix = language_prefix(model)
         self.forest = self.tree_masks and only_full_attention(model)
+        accepted = inspect.signature(model.forward).parameters
+        self.type_names = [name for name in ("token_type_ids", "mm_token_type_ids") if name in accepted]
 
     def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[ImageFeatures]:
         """Features of each prompt's images from the frozen tower, one call for all; no gradient."""
@@ -95,8 +99,9 @@ class Family:
         return {"mm_encoder_outputs": {"image": images}}
 
     def token_inputs(self, input_ids: Tensor) -> dict[str, Tensor]:
-        """Keyword arguments that describe each token, [B, S]; none unless the family needs them."""
-        return {}
+        """Token types [B, S] (1 at image placeholders, else 0) under the names that the model asks for."""
+        types = (input_ids == self.image_token_id).long()
+        return dict.fromkeys(self.type_names, types)
 
     def positions(self, prompt: EncodedPrompt, length: int) -> Tensor:
         """Positions [axes, length] of a prompt and what follows it, on the CPU."""

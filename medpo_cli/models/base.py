@@ -144,6 +144,12 @@ class VisionLanguageModel:
         """
         return self.family.positions(prompt, length)
 
+    def row_positions(self, prompts: Sequence[EncodedPrompt], length: int) -> Tensor | None:
+        """Positions [axes, B, length] of right-padded rows, on the model's device; None: the model's own."""
+        if not self.family.reuses_features:
+            return None
+        return torch.stack([self.positions(prompt, length) for prompt in prompts], dim=1).to(self.device)
+
     def forward(
         self,
         input_ids: Tensor,

@@ -254,7 +254,7 @@ def _dry_run(model: VisionLanguageModel, folder: Path) -> None:
         model.forward(
             prompt.input_ids[None].to(model.device),
             features=features,
-            position_ids=model.positions(prompt, len(prompt))[:, None].to(model.device),
+            position_ids=model.row_positions([prompt], len(prompt)),
             logits_to_keep=1,
         )
     except torch.cuda.OutOfMemoryError:

@@ -1,0 +1,123 @@
+"""Make the phantom demo's base model: ``python -m medpo_cli.demo.build.phantom_model --out FOLDER``.
+
+Fixed step counts and seeds, no clock: the same torch version, processor kind and thread count give the
+same weights. The base is biased on purpose (``teaching``); its tower is trained on unbiased pictures.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medpo_cli.demo import language
+from medpo_cli.demo.build.measure import answer, score_questions, score_reports
+from medpo_cli.demo.build.pictures import Pictures, draw_pictures
+from medpo_cli.demo.build.teaching import questions, reports
+from medpo_cli.demo.build.tower import all_features, measure_tower, train_tower
+from medpo_cli.demo.build.tuning import Encoder, Shuffled, fit_projector, train_language
+from medpo_cli.models.tiny import build_llava
+
+SEED = 0
+TOWER = {"images": 20480, "steps": 1600, "batch": 64, "lr": 1e-3}
+LANGUAGE = {"images": 12000, "steps": 750, "reports": 32, "questions": 48, "lr": 3e-3}
+MEASURED = 300
+
+
+def log(message: str) -> None:
+    """Progress on stderr."""
+    sys.stderr.write(f"{time.process_time():7.0f} s  {message}\n")
+
+
+def new_model() -> tuple[Any, Any]:
+    """The stock architecture with random weights, and its processor."""
+    return build_llava(
+        language.every_text(),
+        image_size=96,
+        patch_size=16,
+        vision_hidden=128,
+        vision_layers=3,
+        vision_heads=4,
+        hidden=128,
+        layers=3,
+        heads=4,
+        kv_heads=4,
+        intermediate=256,
+        vocab_size=512,
+        tie_embeddings=True,
+        seed=SEED,
+    )
+
+
+def make(tower_steps: int, language_steps: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Train tower, then projector and language model; returns model, processor and the tower's measures."""
+    model, processor = new_model()
+    tower = model.model.vision_tower
+    data = draw_pictures("tower", SEED, int(TOWER["images"]))
+    log(f"drew {len(data)} pictures")
+    heads = train_tower(tower, data, steps=tower_steps, batch=int(TOWER["batch"]), lr=TOWER["lr"], seed=SEED, log=log)
+    measures = measure_tower(tower, heads, draw_pictures("tower-validation", SEED, 500))
+    log(f"tower {measures}")
+    for parameter in tower.parameters():
+        parameter.requires_grad_(False)
+    data = draw_pictures("teaching", SEED, int(LANGUAGE["images"]), confounded=True)
+    features = all_features(tower, data)
+    log("cached features")
+    teach(model, processor, data, features, language_steps)
+    return model, processor, measures
+
+
+def teach(model: Any, processor: Any, data: Pictures, features: torch.Tensor, steps: int) -> None:
+    """Supervised training on biased reports and true questions."""
+    torch.manual_seed(SEED)
+    fit_projector(model, features)
+    streams = [
+        Shuffled(reports(data.lesions, SEED), int(LANGUAGE["reports"]), SEED),
+        Shuffled(questions(data.lesions, SEED), int(LANGUAGE["questions"]), SEED + 1),
+    ]
+    encoder = Encoder(processor, features.shape[1])
+    train_language(model, encoder, features, streams, steps=steps, lr=LANGUAGE["lr"], log=log)
+
+
+def save(model: Any, processor: Any, folder: Path) -> None:
+    """A model folder as any user's: fp16 safetensors, tokenizer, processor."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    half = model.half()
+    half.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def measure(folder: Path, split: str = "test", images: int = MEASURED) -> dict[str, Any]:
+    """Load the folder as a stranger would and score it on unbiased pictures."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    encoder = Encoder(AutoProcessor.from_pretrained(folder), model.config.image_seq_length)
+    data = draw_pictures(split, SEED, images)
+    texts = answer(model, encoder, language.REPORT_PROMPT, data.grey)
+    return {"reports": score_reports(texts, data.lesions), "questions": score_questions(model, encoder, data)}
+
+
+def main() -> None:
+    """Make, save and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tower-steps", type=int, default=int(TOWER["steps"]))
+    parser.add_argument("--language-steps", type=int, default=int(LANGUAGE["steps"]))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model, processor, tower = make(options.tower_steps, options.language_steps)
+    save(model, processor, options.out)
+    result = {"tower": tower, "cpu_seconds": round(time.process_time()), **measure(options.out)}
+    (options.out / "measured.json").write_text(json.dumps(result, indent=1) + "\n")
+    log(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

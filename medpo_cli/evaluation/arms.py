@@ -1,0 +1,110 @@
+"""What is compared: one loaded model that answers as itself (``base``) or through its adapter (``aligned``)."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medpo_cli.schema.config import EvalConfig
+from medpo_cli.schema.records import Decoding
+
+if TYPE_CHECKING:
+    from medpo_cli.models.base import VisionLanguageModel
+
+View = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt with its images uint8 [H, W, 3]; ``encoded`` is what the model made of it."""
+
+    prompt: str
+    images: Sequence[View]
+    encoded: Any = None
+
+
+class Arms(Protocol):
+    """One or two policies that answer the same questions."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arms in the order of the comparison."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What answers, for the summaries."""
+
+    def question(self, prompt: str, images: Sequence[View]) -> Question:
+        """A question ready to be asked; raises RecordError if the model cannot take it."""
+
+    def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
+        """Greedy answers in order."""
+
+    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
+        """Teacher-forced log-probability (nats, summed over tokens) of each answer to its question."""
+
+
+class ModelArms:
+    """The arms of one loaded model: adapters off is ``base``, adapters on is ``aligned``."""
+
+    def __init__(self, vlm: "VisionLanguageModel", config: EvalConfig) -> None:
+        self._vlm = vlm
+        self._config = config
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``base``, ``aligned`` or both."""
+        if not self._config.adapter:
+            return ("base",)
+        return ("base", "aligned") if self._config.baseline else ("aligned",)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Name and digest of the model, digest of the adapter."""
+        digests = {"model": f"{self._vlm.name}@{self._vlm.digest[:16]}"}
+        return digests | ({"adapter": self._vlm.adapter_digest[:16]} if self._vlm.adapter_digest else {})
+
+    def question(self, prompt: str, images: Sequence[View]) -> Question:
+        """Encode once for both arms."""
+        return Question(prompt, images, self._vlm.encode_prompt(prompt, list(images)))
+
+    def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
+        """Greedy answers; batches by length."""
+        from medpo_cli.models.generate import Request, generate
+
+        requests = [Request(item.prompt, item.images, 0, item.encoded) for item in questions]
+        decoding = Decoding(max_tokens=self._config.max_tokens)
+        with self._as(arm):
+            found = generate(self._vlm, requests, decoding, batch=self._config.batch)
+        return [responses[0].text for responses in found]
+
+    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
+        """Sums of token log-probabilities, end token included."""
+        from medpo_cli.models.score import answer_logprobs
+
+        asked = [(question.encoded or question.prompt, question.images, answer) for question, answer in items]
+        with self._as(arm):
+            return [float(logprobs.sum()) for logprobs in answer_logprobs(self._vlm, asked, batch=self._config.batch)]
+
+    def _as(self, arm: str) -> AbstractContextManager[None]:
+        from medpo_cli.models.lora import reference
+
+        return reference(self._vlm) if arm == "base" else nullcontext()
+
+
+def load_arms(config: EvalConfig, folder: str) -> ModelArms:
+    """Load the model in ``folder`` with the adapter of ``config``."""
+    from medpo_cli.models.load import load_model
+
+    vlm = load_model(
+        folder,
+        adapter=config.adapter,
+        quantize=config.quantize,
+        device=config.device,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+    )
+    return ModelArms(vlm, config)

@@ -1,0 +1,133 @@
+"""Asking the arms: what each says to a case on the intact, the destroyed, the control and the twin image."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from medpo_cli.errors import RecordError
+from medpo_cli.evaluation.arms import Arms, Question, View
+from medpo_cli.evaluation.grounding import asserted, preference_counts
+from medpo_cli.evaluation.items import answer_counts, drift_counts, flip_counts, make_score
+from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Score
+from medpo_cli.text.facts import extract
+from medpo_cli.text.lexicon import Lexicon
+
+LoadView = Callable[[ImageRef, str], View]
+
+
+@dataclass
+class Asked:
+    """One case with a question per image that it is asked about, all encoded."""
+
+    case: Case
+    clean: Question
+    lesion: Question | None = None
+    control: Question | None = None
+    twins: dict[str, Question] = field(default_factory=dict)
+
+
+def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked:
+    """Load and encode every image of a case.
+
+    Regions lie on the first image, so corruption and twins replace that one. An image that was
+    destroyed by a fallback, not in its lesion, says nothing about the lesion and is left out.
+
+    Raises:
+        RecordError: an image cannot be used, or a twin is not a path.
+    """
+    several = isinstance(case.image, list)
+    views = [load(ref, f"$.image[{k}]" if several else "$.image") for k, ref in enumerate(case.images)]
+    asked = Asked(case, arms.question(case.prompt, views))
+    if not grounding:
+        return asked
+
+    def instead(ref: ImageRef, path: str) -> Question:
+        return arms.question(case.prompt, [load(ref, path), *views[1:]])
+
+    if case.corrupted is not None and on_lesion(case.corrupted):
+        asked.lesion = instead(case.corrupted.image, "$.corrupted.image")
+        if case.control is not None:
+            asked.control = instead(case.control.image, "$.control.image")
+    for finding, ref in twins(case).items():
+        asked.twins[finding] = instead(ref, f"$.ext.twins.{finding}")
+    return asked
+
+
+def on_lesion(corrupted: Corrupted) -> bool:
+    """Whether the lesion itself was destroyed."""
+    return corrupted.route == "lesion"
+
+
+def twins(case: Case) -> dict[str, ImageRef]:
+    """Images of ``ext.twins`` by finding, seen like the case's own image."""
+    paths = (case.ext or {}).get("twins", {})
+    if not isinstance(paths, dict) or not all(isinstance(path, str) and path for path in paths.values()):
+        raise RecordError("twins-malformed", "twins must be an object of paths by finding", "$.ext.twins")
+    first = case.images[0]
+    return {name: ImageRef(path=path, frame=first.frame, window=first.window) for name, path in paths.items()}
+
+
+def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon) -> list[list[Score]]:
+    """For each case one score per arm, in the order of ``arms.names``."""
+    first: dict[str, list[str]] = {}
+    scores: list[list[Score]] = [[] for _ in asked]
+    for arm in arms.names:
+        answers = arms.answers(arm, [item.clean for item in asked])
+        first[arm] = answers
+        others = _changed_answers(arm, asked, answers, arms, lexicon)
+        for k, item in enumerate(asked):
+            counts, ext = answer_counts(item.case, answers[k], lexicon)
+            counts |= flip_counts(item.case, answers[k], *others[k], lexicon)
+            if arm != arms.names[0]:
+                counts |= drift_counts(item.case, answers[k], first[arms.names[0]][k])
+            scores[k].append(make_score(item.case, arm, counts, answer=answers[k], ext=ext))
+    return scores
+
+
+Changed = tuple[str | None, str | None, dict[str, str]]
+
+
+def _changed_answers(
+    arm: str, asked: Sequence[Asked], answers: Sequence[str], arms: Arms, lexicon: Lexicon
+) -> list[Changed]:
+    """Answers on destroyed, control and twin images, asked in one go."""
+    questions: list[Question] = []
+    places: list[tuple[int, str]] = []
+    for k, item in enumerate(asked):
+        told = asserted(extract(answers[k], lexicon)) if item.case.task == "report" else frozenset(item.twins)
+        wanted = {"lesion": item.lesion, "control": item.control}
+        wanted |= {f"twin {finding}": twin for finding, twin in item.twins.items() if finding in told}
+        for name, question in wanted.items():
+            if question is not None:
+                questions.append(question)
+                places.append((k, name))
+    found: list[dict[str, str]] = [{} for _ in asked]
+    for (k, name), answer in zip(places, arms.answers(arm, questions) if questions else [], strict=True):
+        found[k][name] = answer
+    return [
+        (said.get("lesion"), said.get("control"), {name[5:]: said[name] for name in said if name.startswith("twin ")})
+        for said in found
+    ]
+
+
+def score_pairs(asked: Sequence[Asked], arms: Arms) -> list[list[Score]]:
+    """For each pair one score per arm: which side is more likely, and whether the lesion decides."""
+    scores: list[list[Score]] = [[] for _ in asked]
+    pairs = [item.case for item in asked]
+    for arm in arms.names:
+        questions = [(item.clean, item.lesion, item.control) for item in asked]
+        flat = [(k, n, q) for k, row in enumerate(questions) for n, q in enumerate(row) if q is not None]
+        sides = [(q, side) for k, _, q in flat for side in _sides(pairs[k])]
+        logprobs = arms.logprobs(arm, sides)
+        margins: list[list[float | None]] = [[None] * 3 for _ in asked]
+        for place, (k, n, _) in enumerate(flat):
+            margins[k][n] = logprobs[2 * place] - logprobs[2 * place + 1]
+        for k, (clean, lesion, control) in enumerate(margins):
+            counts = preference_counts(clean or 0.0, lesion, control)
+            scores[k].append(make_score(pairs[k], arm, counts))
+    return scores
+
+
+def _sides(case: Case) -> tuple[str, str]:
+    if not isinstance(case, Pair):
+        raise TypeError("not a pair")
+    return case.chosen, case.rejected

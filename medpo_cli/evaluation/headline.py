@@ -1,0 +1,149 @@
+"""The result table as data (for the page and the terminal) and as plain text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from medpo_cli.evaluation.measures import BY_NAME, Measure, cooccurrence
+from medpo_cli.schema.records import Interval, Summary
+
+HEADLINE = (
+    "report.finding_accuracy",
+    "report.all_right",
+    "report.hallucination",
+    "report.omission",
+    "report.side_error",
+    "report.contradiction",
+    "report.words",
+    "report.drift",
+    "report.flip_lesion",
+    "report.flip_control",
+    "report.specificity",
+    "report.flip_twin",
+    "closed.accuracy",
+    "closed.unparsed",
+    "closed.yes_rate",
+    "closed.specificity",
+    "open.exact",
+    "open.f1",
+    "pair.accuracy",
+    "pair.reversal_lesion",
+    "pair.reversal_control",
+)
+"""The rows of the default table, where they were measured."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure across arms.
+
+    Attributes:
+        measure: its definition.
+        cells: by arm, in the order of the summaries; None where it was not measured.
+        change: the difference of the last arm against the first, if there is one.
+        verdict: of the change: ``better`` or ``worse`` only when its interval excludes 0.
+    """
+
+    measure: Measure
+    cells: dict[str, Interval | None]
+    change: Interval | None
+    verdict: Literal["better", "worse", "changed", "unclear", ""]
+
+
+def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, extra: Sequence[str] = ()) -> list[Row]:
+    """The rows of the result table; a measure that no arm has is left out.
+
+    Args:
+        summaries: of one evaluation or comparison.
+        names: measures to show, in order.
+        extra: further names, for example ``cooccurrence.cardiomegaly->pleural_effusion``.
+    """
+    arms = [summary for summary in summaries if summary.against is None]
+    differences = [summary for summary in summaries if summary.against is not None]
+    rows = []
+    for name in (*names, *extra):
+        cells = {str(arm.arm): arm.metrics.get(name) for arm in arms}
+        if all(cell is None for cell in cells.values()):
+            continue
+        change = differences[-1].metrics.get(name) if differences else None
+        rows.append(Row(_measure(name), cells, change, verdict(_measure(name), change)))
+    return rows
+
+
+def _measure(name: str) -> Measure:
+    if name.startswith("cooccurrence."):
+        return cooccurrence(*name.removeprefix("cooccurrence.").split("->"))
+    return BY_NAME[name]
+
+
+def verdict(measure: Measure, change: Interval | None) -> Literal["better", "worse", "changed", "unclear", ""]:
+    """What a difference says: nothing unless its 95 % interval excludes 0."""
+    if change is None or change.low is None or change.high is None:
+        return ""
+    if change.low <= 0 <= change.high:
+        return "unclear"
+    if measure.better == "neither":
+        return "changed"
+    return "better" if (change.value > 0) == (measure.better == "higher") else "worse"
+
+
+def number(measure: Measure, value: float, *, sign: bool = False) -> str:
+    """A value as printed: shares in per cent with one decimal, words and nats with one decimal."""
+    scaled = 100 * value if measure.unit in ("share", "points") else value
+    text = f"{scaled:+.1f}" if sign else f"{scaled:.1f}"
+    return text.replace("-", "\u2212") if text not in ("-0.0", "+0.0") else "0.0"
+
+
+def unit(measure: Measure) -> str:
+    """The unit printed beside the label."""
+    return {"share": "%", "points": "points", "words": "words", "nats": "nats"}[measure.unit]
+
+
+MARKS = {"better": "+", "worse": "!", "changed": "~", "unclear": "=", "": " "}
+
+
+def table(summaries: Sequence[Summary], *, extra: Sequence[str] = ()) -> str:
+    """The result table in plain text: measure, each arm, difference with interval, p, fixed/broken."""
+    rows = headline(summaries, extra=extra)
+    if not rows:
+        return ""
+    arms = list(rows[0].cells)
+    compared = any(row.change for row in rows)
+    head = ["measure", "", "n", *arms, *(["difference [95 %]", "p", "fixed/broken", ""] if compared else [])]
+    lines = [head, *(_line(row, compared) for row in rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    out = ["  ".join(_pad(cell, widths[k], left=k < 2) for k, cell in enumerate(line)).rstrip() for line in lines]
+    out.insert(1, "-" * max(map(len, out)))
+    if compared:
+        out.append("+ better, ! worse, ~ changed, = not told apart (95 % interval of the difference holds 0)")
+    return "\n".join(out)
+
+
+def _line(row: Row, compared: bool) -> list[str]:
+    counted = next(cell.n for cell in row.cells.values() if cell)
+    values = [_cell(row.measure, cell) for cell in row.cells.values()]
+    line = [row.measure.label, unit(row.measure), str(counted), *values]
+    if not compared:
+        return line
+    if row.change is None:
+        return [*line, "", "", "", ""]
+    change = row.change
+    ends = f"[{number(row.measure, change.low, sign=True)}, {number(row.measure, change.high, sign=True)}]" if (
+        change.low is not None and change.high is not None
+    ) else ""  # fmt: skip
+    both = f"{change.fixed}/{change.broken}" if change.fixed is not None else ""
+    shown = f"{number(row.measure, change.value, sign=True)} {ends}"
+    return [*line, shown, probability(change.p), both, MARKS[row.verdict]]
+
+
+def _cell(measure: Measure, cell: Interval | None) -> str:
+    return "" if cell is None else number(measure, cell.value)
+
+
+def probability(p: float | None) -> str:
+    """A p value as printed."""
+    return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+
+
+def _pad(text: str, width: int, *, left: bool) -> str:
+    return text.ljust(width) if left else text.rjust(width)

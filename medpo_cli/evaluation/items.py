@@ -1,0 +1,95 @@
+"""One answer to one case: its counts, whatever the task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medpo_cli.evaluation.answers import closed_counts, open_counts
+from medpo_cli.evaluation.grounding import (
+    answer_flips,
+    answer_twin_flips,
+    asserted,
+    finding_flips,
+    slug,
+    twin_flips,
+)
+from medpo_cli.evaluation.measures import PROFILE
+from medpo_cli.evaluation.reports import drift, report_counts
+from medpo_cli.schema.records import Case, Score
+from medpo_cli.text.facts import extract
+from medpo_cli.text.lexicon import Lexicon
+
+KINDS = {"report": "report", "vqa-closed": "closed", "vqa-open": "open"}
+"""Prefix of a task's measures."""
+
+
+def kind_of(case: Case) -> str:
+    """Prefix of the case's measures."""
+    return KINDS[case.task]
+
+
+def answer_counts(case: Case, answer: str, lexicon: Lexicon) -> tuple[dict[str, float], dict[str, Any]]:
+    """Counts of one answer, and for a report its findings for the score's ``ext``."""
+    reference = case.reference or ""
+    if case.task == "report":
+        counts, findings = report_counts(answer, extract(answer, lexicon), extract(reference, lexicon))
+        return counts, {"findings": findings} if findings else {}
+    if case.task == "vqa-closed":
+        return closed_counts(answer, reference, lexicon), {}
+    return open_counts(answer, reference), {}
+
+
+def mean_counts(answers: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Counts averaged over several answers to one case, so that the case keeps its weight."""
+    keys = dict.fromkeys(key for counts in answers for key in counts)
+    return {key: sum(counts.get(key, 0.0) for counts in answers) / len(answers) for key in keys}
+
+
+def flip_counts(
+    case: Case, clean: str, lesion: str | None, control: str | None, twins: Mapping[str, str], lexicon: Lexicon
+) -> dict[str, float]:
+    """Counts of what changed when lesions were destroyed, or taken out.
+
+    Args:
+        case: with the regions that were destroyed.
+        clean: answer on the intact image.
+        lesion: answer with the lesions destroyed; None if they were not.
+        control: answer with an equal area elsewhere destroyed; None if there was none.
+        twins: by finding, the answer on the same image without that lesion.
+        lexicon: to read reports with.
+    """
+    kind = kind_of(case)
+    counts: dict[str, float] = {}
+    if kind != "report":
+        if lesion is not None:
+            counts |= answer_flips(kind, clean, lesion, control)
+        return counts | (answer_twin_flips(kind, clean, list(twins.values())) if twins else {})
+    before = asserted(extract(clean, lexicon))
+    if lesion is not None:
+        destroyed = frozenset(slug(region.label) for region in case.regions or [])
+        other = None if control is None else asserted(extract(control, lexicon))
+        counts |= finding_flips(before, asserted(extract(lesion, lexicon)), other, destroyed)
+    if twins:
+        counts |= twin_flips(before, {finding: asserted(extract(text, lexicon)) for finding, text in twins.items()})
+    return counts
+
+
+def drift_counts(case: Case, answer: str, base: str) -> dict[str, float]:
+    """Counts of how far the wording moved from the base's."""
+    kind = kind_of(case)
+    return {f"{kind}.drift_items": 1.0, f"{kind}.drift": drift(answer, base)}
+
+
+def make_score(
+    case: Case, arm: str, metrics: dict[str, float], *, answer: str | None = None, ext: dict[str, Any] | None = None
+) -> Score:
+    """A score record of one case and arm."""
+    return Score(
+        id=case.id,
+        group=case.group,
+        task=case.task,
+        arm=arm,
+        metrics=metrics,
+        profile=PROFILE,
+        answer=answer,
+        ext=ext or None,
+    )

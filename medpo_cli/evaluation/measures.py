@@ -1,0 +1,145 @@
+"""Every measure of the profile ``medpo``, defined once as a ratio of sums of a score's metrics.
+
+A score record holds counts (``report.hallucinated`` 1, ``report.absent`` 3); a summary holds
+``sum(numerator) / sum(denominator)`` over the items, so any table can be recomputed from the scores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PROFILE = "medpo"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One ratio of sums.
+
+    Attributes:
+        name: key in the summary, ``kind.measure``.
+        numerator: metric keys with weights.
+        denominator: metric key; the summary's ``n`` is its sum.
+        label: what a reader sees.
+        better: which direction is an improvement.
+        unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares) or ``words``.
+        outcome: ``item`` if the numerator is 0 or 1 per item and 1 is right, ``finding`` if it counts
+            right findings; then items (findings) fixed and broken are counted.
+    """
+
+    name: str
+    numerator: Mapping[str, float]
+    denominator: str
+    label: str
+    better: Literal["higher", "lower", "neither"] = "higher"
+    unit: Literal["share", "points", "words", "nats"] = "share"
+    outcome: Literal["", "item", "finding"] = ""
+
+
+@dataclass
+class _Table:
+    """Collects measures of one kind under short names."""
+
+    kind: str
+    rows: list[Measure] = field(default_factory=list)
+
+    def add(
+        self,
+        name: str,
+        numerator: str,
+        denominator: str,
+        label: str,
+        better: Literal["higher", "lower", "neither"] = "higher",
+        *,
+        unit: Literal["share", "points", "words", "nats"] = "share",
+        outcome: Literal["", "item", "finding"] = "",
+    ) -> None:
+        """Add ``numerator / denominator``, all within the kind."""
+        weights = {f"{self.kind}.{numerator}": 1.0}
+        self.rows.append(
+            Measure(f"{self.kind}.{name}", weights, f"{self.kind}.{denominator}", label, better, unit, outcome)
+        )
+
+
+def _report() -> list[Measure]:
+    table = _Table("report")
+    table.add("finding_accuracy", "right", "statements", "findings right (status and side)", outcome="finding")
+    table.add("finding_accuracy_full", "right_full", "statements", "findings right in every attribute")
+    table.add("all_right", "all_right", "judged", "reports without an error", outcome="item")
+    table.add("hallucination", "hallucinated", "absent", "hallucinated, of findings not there", "lower")
+    table.add("chair", "hallucinated", "asserted", "hallucinated, of findings asserted", "lower")
+    table.add("omission", "omitted", "present", "omitted, of findings there", "lower")
+    for kind in ("side", "location", "severity", "size"):
+        table.add(f"{kind}_error", f"{kind}_errors", "present", f"wrong {kind}, of findings there", "lower")
+    table.add("hedged", "hedged", "statements", "findings left in doubt, or wrongly certain", "lower")
+    table.add("contradiction", "contradictory", "items", "reports that contradict themselves", "lower")
+    table.add("missing", "missing", "expected", "expected findings not mentioned", "lower")
+    return table.rows + _wording("report", "report")
+
+
+def _closed() -> list[Measure]:
+    table = _Table("closed")
+    table.add("accuracy", "right", "items", "closed questions right", outcome="item")
+    table.add("unparsed", "unparsed", "items", "closed answers without a commitment", "lower")
+    table.add("yes_rate", "said_yes", "yes_no", "answers yes", "neither")
+    table.add("true_yes_rate", "true_yes", "yes_no", "yes in the references", "neither")
+    table.add("precision", "both_yes", "said_yes", "precision of yes")
+    table.add("recall", "both_yes", "true_yes", "recall of yes")
+    table.rows.append(
+        Measure("closed.f1", {"closed.both_yes": 2.0}, "closed.any_yes", "F1 of yes"),
+    )
+    return table.rows + _wording("closed", "closed answer")
+
+
+def _open() -> list[Measure]:
+    table = _Table("open")
+    table.add("exact", "exact", "items", "open answers equal to the reference", outcome="item")
+    table.add("precision", "precision", "items", "token precision")
+    table.add("recall", "recall", "items", "token recall")
+    table.add("f1", "f1", "items", "token F1")
+    return table.rows + _wording("open", "open answer")
+
+
+def _wording(kind: str, what: str) -> list[Measure]:
+    table = _Table(kind)
+    table.add("words", "words", "items", f"words per {what}", "neither", unit="words")
+    table.add("drift", "drift", "drift_items", "words changed against the base", "neither")
+    return table.rows
+
+
+def _grounding(kind: str, what: str) -> list[Measure]:
+    table = _Table(kind)
+    table.add("flip_lesion", "flips_lesion", "lesion_chances", f"{what} when the lesion is destroyed")
+    table.add("flip_control", "flips_control", "control_chances", f"{what} when an equal area elsewhere is", "lower")
+    table.add("specificity", "flips_excess", "control_chances", "specificity (lesion less control)", unit="points")
+    table.add("flip_twin", "flips_twin", "twin_chances", f"{what} on the same image without the lesion")
+    return table.rows
+
+
+def _pair() -> list[Measure]:
+    table = _Table("pair")
+    table.add("accuracy", "preferred", "items", "chosen answer more likely than rejected", outcome="item")
+    table.add("margin", "margin", "items", "log-probability margin", unit="nats")
+    table.add("reversal_lesion", "reversals_lesion", "lesions", "preference reversed when the lesion is destroyed")
+    table.add("reversal_control", "reversals_control", "controls", "preference reversed by the control", "lower")
+    return table.rows
+
+
+MEASURES: tuple[Measure, ...] = (
+    *_report(),
+    *_grounding("report", "findings withdrawn"),
+    *_closed(),
+    *_grounding("closed", "closed answers changed"),
+    *_open(),
+    *_grounding("open", "open answers changed"),
+    *_pair(),
+)
+"""All measures in the order of every table."""
+
+BY_NAME: dict[str, Measure] = {measure.name: measure for measure in MEASURES}
+
+
+def cooccurrence(given: str, said: str) -> Measure:
+    """The shortcut measure: how often ``said`` is asserted where only ``given`` is there."""
+    name = f"cooccurrence.{given}->{said}"
+    label = f"{said.replace('_', ' ')} asserted, given {given.replace('_', ' ')} without it"
+    return Measure(name, {f"{name}.said": 1.0}, f"{name}.items", label, "lower")

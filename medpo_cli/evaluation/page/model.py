@@ -1,0 +1,107 @@
+"""What a page shows, free of HTML: the renderer turns these into one file.
+
+A page of results has rows and charts; a page of pairs has cases only. Text is already masked here
+when it must not be shown: a masked word has no characters at all.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medpo_cli.evaluation.headline import Row
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The border of a region: an SVG path in pixel coordinates (x right, y down)."""
+
+    label: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One view: uint8 [H, W, 3], with outlines on the same grid."""
+
+    title: str
+    pixels: NDArray[np.uint8]
+    outlines: tuple[Outline, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word and the white space after it; ``text`` is None when words are masked."""
+
+    text: str | None
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One text: whose it is, its words, and whether it is right (None: not judged)."""
+
+    title: str
+    words: tuple[Word, ...]
+    right: bool | None = None
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One finding of a report: what is true, and what each arm said."""
+
+    finding: str
+    truth: str
+    said: tuple[tuple[str, str, bool], ...]  # (arm, status or error, right)
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case in the browser."""
+
+    id: str
+    kind: str
+    prompt: tuple[Word, ...]
+    pictures: tuple[Picture, ...]
+    answers: tuple[Answer, ...]
+    chips: tuple[Chip, ...] = ()
+    fixed: bool = False
+    broken: bool = False
+
+    @property
+    def state(self) -> Literal["fixed", "broken", "both", "same"]:
+        """Which filter shows the case."""
+        if self.fixed and self.broken:
+            return "both"
+        return "fixed" if self.fixed else "broken" if self.broken else "same"
+
+
+@dataclass(frozen=True)
+class Page:
+    """All of a page.
+
+    Attributes:
+        title: the heading.
+        subtitle: one line below it.
+        rows: of the headline table; empty on a page of cases only.
+        errors: rows of the chart of errors by kind.
+        grounding: rows of the chart of lesion against control, one list per kind of item.
+        cases: those embedded.
+        total: cases there were; more than ``cases`` is said on the page.
+        with_text: whether words are shown.
+        facts: small print as (name, value).
+        notes: further sentences of the small print.
+    """
+
+    title: str
+    subtitle: str
+    cases: tuple[CaseView, ...]
+    total: int
+    with_text: bool
+    rows: tuple[Row, ...] = ()
+    errors: tuple[Row, ...] = ()
+    grounding: tuple[tuple[Row, ...], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())

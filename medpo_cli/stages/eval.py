@@ -1,0 +1,143 @@
+"""``medpo eval``: score answers, measure what they depend on, compare, and show it on a page."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+import medpo_cli
+from medpo_cli.errors import RecordError
+from medpo_cli.evaluation.arms import Arms, View, load_arms
+from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs
+from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts
+from medpo_cli.evaluation.page.results import Gallery
+from medpo_cli.evaluation.summaries import compare, summarise
+from medpo_cli.io.context import Context
+from medpo_cli.schema.config import EvalConfig
+from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Summary
+from medpo_cli.text.lexicon import Lexicon, load_lexicon
+
+__all__ = ["compare", "run"]
+
+OpenArms = Callable[[EvalConfig], Arms]
+
+_CHUNK = 4  # batches that are prepared together, so that answers can be batched by length
+
+
+def run(
+    records: Iterable[Case], config: EvalConfig, context: Context, *, open_arms: OpenArms | None = None
+) -> Iterator[Score | Summary]:
+    """Score records, then summarise.
+
+    A case is answered greedily by the base model and, with an adapter, by the aligned one; a sample
+    is scored as it was given, without a model; a pair is scored by which side is more likely.
+
+    Args:
+        records: cases, samples or pairs; samples cannot be mixed with the others.
+        config: settings; ``config.model`` is a folder.
+        context: root, rejects, progress.
+        open_arms: what answers; the default loads the model once the first record needs it.
+
+    Yields:
+        One score per record and arm (arms next to each other), then summaries per arm and of the
+        difference. The page, if wanted, is written before the last summary.
+    """
+    lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
+    worker = _Worker(config, context, lexicon, open_arms or (lambda settings: load_arms(settings, settings.model)))
+    kept: dict[str, list[Score]] = {}
+    gallery = Gallery() if config.html else None
+    context.progress.start("eval")
+    for case, scores in worker.score(records):
+        for score in scores:
+            kept.setdefault(score.arm or "", []).append(score)
+            yield score
+        if gallery is not None:
+            gallery.add(case, scores)
+        context.progress.advance()
+    summaries = summarise(kept, resamples=config.bootstrap, seed=config.seed, versions=worker.versions)
+    if gallery is not None:
+        gallery.write(Path(config.html), summaries, config, context)
+    yield from summaries
+
+
+class _Worker:
+    """Turns records into scores, chunk by chunk; rejects what cannot be scored."""
+
+    def __init__(self, config: EvalConfig, context: Context, lexicon: Lexicon, open_arms: OpenArms) -> None:
+        self._config = config
+        self._context = context
+        self._lexicon = lexicon
+        self._open = open_arms
+        self._arms: Arms | None = None
+        self._seen: set[str] = set()
+        self._given: bool | None = None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What made the scores."""
+        made = {"medpo": medpo_cli.__version__, "numpy": np.__version__, "lexicon": self._lexicon.digest[:16]}
+        return made | (self._arms.versions if self._arms else {})
+
+    def score(self, records: Iterable[Case]) -> Iterator[tuple[Case, list[Score]]]:
+        """Each usable record with its scores, in order."""
+        usable = self._checked(records)
+        while chunk := list(islice(usable, _CHUNK * self._config.batch)):
+            self._context.check_time()
+            given = [record for record in chunk if isinstance(record, Sample)]
+            yield from zip(given, map(self._score_given, given), strict=True)
+            yield from self._ask([record for record in chunk if not isinstance(record, Sample)])
+
+    def _checked(self, records: Iterable[Case]) -> Iterator[Case]:
+        for record in records:
+            try:
+                self._check(record)
+            except RecordError as error:
+                self._context.reject(record.id, error)
+            else:
+                self._seen.add(record.id)
+                self._given = isinstance(record, Sample)
+                yield record
+
+    def _check(self, record: Case) -> None:
+        if record.id in self._seen:
+            raise RecordError("duplicate-id", "an earlier record has this id", "$.id")
+        if self._given is not None and isinstance(record, Sample) is not self._given:
+            raise RecordError("mixed-kinds", "samples cannot be scored beside cases or pairs", "$.schema")
+        if not isinstance(record, Pair) and not (record.reference or "").strip():
+            raise RecordError("reference-missing", "nothing to score against", "$.reference")
+        if type(record) not in (Case, Sample, Pair):
+            raise RecordError("kind-unsupported", "only cases, samples and pairs can be scored", "$.schema")
+
+    def _score_given(self, sample: Sample) -> list[Score]:
+        """The recorded answers; several of one case are averaged so that it keeps its weight."""
+        scored = [answer_counts(sample, response.text, self._lexicon) for response in sample.responses]
+        if len(scored) > 1:
+            return [make_score(sample, "given", mean_counts([counts for counts, _ in scored]))]
+        counts, ext = scored[0]
+        return [make_score(sample, "given", counts, answer=sample.responses[0].text, ext=ext)]
+
+    def _ask(self, records: list[Case]) -> Iterator[tuple[Case, list[Score]]]:
+        if not records:
+            return
+        if self._arms is None:
+            self._arms = self._open(self._config)
+        asked = [item for record in records if (item := self._prepared(record, self._arms))]
+        cases = [item for item in asked if not isinstance(item.case, Pair)]
+        pairs = [item for item in asked if isinstance(item.case, Pair)]
+        scores = dict(zip((item.case.id for item in cases), score_cases(cases, self._arms, self._lexicon), strict=True))
+        scores |= zip((item.case.id for item in pairs), score_pairs(pairs, self._arms), strict=True)
+        for item in asked:
+            yield item.case, scores[item.case.id]
+
+    def _prepared(self, record: Case, arms: Arms) -> Asked | None:
+        try:
+            return prepare(record, arms, self._view, grounding=self._config.grounding)
+        except RecordError as error:
+            self._context.reject(record.id, error)
+            return None
+
+    def _view(self, ref: ImageRef, path: str) -> View:
+        from medpo_cli.imaging.window import load_view
+
+        return load_view(ref, self._context, path)

@@ -15,10 +15,11 @@ from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesCo
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
-from medpo_cli.errors import TryLaterError, UnavailableError
+from medpo_cli.errors import UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family.base import language_prefix
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
+from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
 
 
@@ -51,7 +52,7 @@ def load_model(
     if adapter:
         check_adapter_folder(Path(adapter))
     where = _device(device)
-    with quiet(), _memory_is_temporary():
+    with quiet(), memory_is_temporary("free some, or load in 4 bit (--quantize nf4)"):
         _check_kind(path, trust_remote_code)
         processor = _processor(path, trust_remote_code)
         model = _model(path, quantize, where, _dtype(dtype, where), trust_remote_code)
@@ -82,14 +83,6 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-@contextmanager
-def _memory_is_temporary() -> Iterator[None]:
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise TryLaterError("not enough GPU memory to load the model: free some, or use --quantize nf4") from error
 
 
 def _device(name: str) -> torch.device:

@@ -14,6 +14,9 @@ from medpo_cli.errors import MedpoError, UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.load import quiet
 
+REFERENCE = "reference"
+"""Name of the frozen copy of an adapter that training continues."""
+
 
 def add_lora(
     vlm: VisionLanguageModel,
@@ -57,6 +60,20 @@ def add_lora(
     check_language_only(vlm)
 
 
+def continue_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
+    """Train on from the adapter that ``vlm`` was loaded with; a frozen second copy becomes the reference.
+
+    Args:
+        vlm: a model loaded with ``adapter=folder``; changed in place.
+        folder: the same adapter.
+    """
+    with quiet():
+        vlm.model.load_adapter(str(folder), REFERENCE, is_trainable=False, local_files_only=True)
+        vlm.model.set_adapter("default")
+    vlm.model.eval()
+    check_language_only(vlm)
+
+
 def language_linears(vlm: VisionLanguageModel) -> str:
     """A regular expression that matches the full names of the language model's linear layers only."""
     prefix = vlm.family.language_prefix + "."
@@ -90,9 +107,19 @@ def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
 
 @contextmanager
 def reference(vlm: VisionLanguageModel) -> Iterator[None]:
-    """The model without its adapters: the frozen reference policy; a model without adapters is its own."""
+    """The frozen reference policy: adapters off, or the frozen copy of the adapter that training began with.
+
+    A model without adapters is its own reference.
+    """
     if vlm.model is vlm.base:
         yield
+        return
+    if REFERENCE in vlm.model.peft_config:
+        vlm.model.set_adapter(REFERENCE)
+        try:
+            yield
+        finally:
+            vlm.model.set_adapter("default")
         return
     with vlm.model.disable_adapter():
         yield
@@ -106,6 +133,6 @@ def save_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
     config: Any = vlm.model.peft_config["default"]
     config.base_model_name_or_path = vlm.name
     with quiet():
-        vlm.model.save_pretrained(str(folder), save_embedding_layers=False)
+        vlm.model.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=["default"])
     # The model card is a form full of blanks; medpo writes what there is to say into the run manifest.
     (Path(folder) / "README.md").unlink(missing_ok=True)

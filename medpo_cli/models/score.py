@@ -67,7 +67,8 @@ def _score(vlm: VisionLanguageModel, prompts: list[EncodedPrompt], answers: list
     labels = torch.cat(answers).to(vlm.device)
     scores = logits.float()
     logprobs = scores.gather(1, labels[:, None])[:, 0] - scores.logsumexp(-1)
-    return logprobs.cpu().split([len(answer) for answer in answers])
+    rows: Sequence[Tensor] = logprobs.cpu().split([len(answer) for answer in answers])
+    return rows
 
 
 def _chunks(order: list[int], size: int) -> list[list[int]]:

@@ -1,0 +1,192 @@
+"""Answers from an OpenAI-compatible server (vLLM, ``transformers serve``) on this machine or network.
+
+Patient images leave the process here and nowhere else. So: no proxy, no redirect, and the address that was
+really connected to must be loopback or private unless public ones were permitted.
+"""
+
+import base64
+import http.client
+import io
+import ipaddress
+import json
+import socket
+import time
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from medpo_cli.errors import ConfigError, RecordError, UnavailableError
+from medpo_cli.models.sampling import derive_seed
+from medpo_cli.schema.records import Decoding, Response
+
+MAX_REPLY = 16 * 2**20
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+MISCONFIGURED = frozenset({401, 403, 404, 405})
+
+
+class Endpoint:
+    """A server that speaks the chat-completions protocol; safe to use from several threads.
+
+    Args:
+        url: base URL such as ``http://127.0.0.1:8000/v1``.
+        model: model name to send; empty: the first one that the server lists.
+        allow_public: permit an address outside loopback and private networks.
+        timeout: seconds to wait for one reply.
+        retries: further attempts after a passing failure (no connection, time out, 429, 5xx).
+        backoff: seconds before the first of them; doubles each time.
+
+    Raises:
+        ConfigError: the URL is none, or its host has a public address.
+        UnavailableError: the host name cannot be resolved.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "",
+        *,
+        allow_public: bool = False,
+        timeout: float = 120.0,
+        retries: int = 3,
+        backoff: float = 1.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ConfigError("endpoint must be a plain http:// or https:// base URL, such as http://127.0.0.1:8000/v1")
+        self.secure, self.host = parts.scheme == "https", parts.hostname
+        self.port = parts.port or (443 if self.secure else 80)
+        self.path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        self.allow_public, self.timeout, self.retries, self.backoff = allow_public, timeout, retries, backoff
+        self._check_host()
+        self.model = model or self._first_model()
+
+    def ask(self, prompt: str, images: Sequence[np.ndarray], decoding: Decoding, seed: int) -> Response:
+        """One answer.
+
+        Args:
+            prompt: the question.
+            images: uint8 [H, W, 3] each, sent as PNG.
+            decoding: temperature, top_p, longest answer.
+            seed: sent to the server (its lowest 31 bits), which may or may not keep to it.
+
+        Returns:
+            The answer; ``logprob`` (over the tokens that the server lists) where the server offers it.
+
+        Raises:
+            RecordError: ``endpoint-refused``, ``endpoint-malformed`` or ``endpoint-empty``.
+            UnavailableError: no usable server.
+        """
+        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": _png(image)}} for image in images]
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": [*content, {"type": "text", "text": prompt}]}],
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "max_tokens": decoding.max_tokens,
+            "seed": seed % 2**31,
+            "logprobs": True,
+        }
+        return _response(self._call("POST", "/chat/completions", json.dumps(body).encode()))
+
+    def answers(self, prompt: str, images: Sequence[np.ndarray], decoding: Decoding, seed: int) -> list[Response]:
+        """``decoding.n`` answers, each with its own seed, as ``ask`` gives them."""
+        return [self.ask(prompt, images, decoding, derive_seed(seed, index)) for index in range(decoding.n)]
+
+    def _first_model(self) -> str:
+        try:
+            return str(json.loads(self._call("GET", "/models"))["data"][0]["id"])
+        except (ValueError, KeyError, IndexError, TypeError, RecordError) as error:
+            raise UnavailableError("the endpoint lists no model: name one with --endpoint-model") from error
+
+    def _check_host(self) -> None:
+        """Every address of the host must be permitted, before anything is sent."""
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise UnavailableError("the endpoint's host name cannot be resolved: check --endpoint") from error
+        if not self.allow_public and not all(is_private(str(entry[4][0])) for entry in found):
+            raise ConfigError(
+                "the endpoint has a public address: images would leave your network "
+                "(--allow-public-endpoint permits it)"
+            )
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """The body of a 200 reply; passing failures are tried again."""
+        problem = ""
+        for attempt in range(self.retries + 1):
+            if attempt:
+                time.sleep(self.backoff * 2 ** (attempt - 1))
+            try:
+                status, reply = self._once(method, path, body)
+            except (OSError, http.client.HTTPException) as error:
+                problem = "does not answer in time" if isinstance(error, TimeoutError) else "does not answer"
+                continue
+            if status == 200:
+                return reply
+            if status not in PASSING:
+                raise _refusal(status)
+            problem = f"answers with status {status}"
+        raise UnavailableError(f"the endpoint {problem} ({self.retries + 1} attempts): check that the server runs")
+
+    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
+        connection = kind(self.host, self.port, timeout=self.timeout)
+        try:
+            connection.connect()
+            # The name may resolve differently now than when it was checked: look at the peer itself.
+            if not self.allow_public and not is_private(str(connection.sock.getpeername()[0])):
+                raise UnavailableError("the endpoint's host name now has a public address")
+            connection.request(method, self.path + path, body, {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            return reply.status, reply.read(MAX_REPLY + 1)
+        finally:
+            connection.close()
+
+
+def is_private(address: str) -> bool:
+    """Whether an IP address is loopback or private (link-local, which holds cloud metadata services, is not)."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return (parsed.is_private or parsed.is_loopback) and not parsed.is_link_local
+
+
+def _refusal(status: int) -> RecordError | UnavailableError:
+    if 300 <= status < 400:
+        return UnavailableError("the endpoint redirects elsewhere, which is refused: give the final URL")
+    if status in MISCONFIGURED:
+        return UnavailableError(f"the endpoint answers with status {status}: check --endpoint and --endpoint-model")
+    return RecordError("endpoint-refused", f"the endpoint refused the question with status {status}", "$")
+
+
+def _png(image: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _response(reply: bytes) -> Response:
+    if len(reply) > MAX_REPLY:
+        raise RecordError("endpoint-malformed", "the endpoint's reply is longer than 16 MiB", "$")
+    try:
+        answer = json.loads(reply)
+        choice = answer["choices"][0]
+        text = choice["message"]["content"]
+        listed = (choice.get("logprobs") or {}).get("content") or []
+        logprob = float(sum(entry["logprob"] for entry in listed)) if listed else None
+        tokens = (answer.get("usage") or {}).get("completion_tokens", len(listed) or None)
+        finish = choice.get("finish_reason")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        # Not chained: a JSON error holds the reply, and the reply holds the answer.
+        raise RecordError("endpoint-malformed", "the endpoint's reply is no chat completion", "$") from None
+    if not isinstance(text, str) or not text:
+        raise RecordError("endpoint-empty", "the endpoint gave an empty answer", "$")
+    return Response(
+        text=unicodedata.normalize("NFC", text),
+        logprob=logprob,
+        tokens=tokens if isinstance(tokens, int) else None,
+        finish="length" if finish == "length" else "stop",
+    )

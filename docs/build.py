@@ -1,7 +1,7 @@
 """Make the generated pages of docs/reference/ from the code, and check every link.
 
-    python docs/build.py           write the pages
-    python docs/build.py --check   fail if a page is stale or a link is dead
+python docs/build.py           write the pages
+python docs/build.py --check   fail if a page is stale or a link is dead
 """
 
 import re
@@ -48,9 +48,13 @@ def exit_codes() -> str:
 
 def records() -> str:
     """Every record kind with its fields."""
-    parts = ["# Records\n\nOne JSON object per line; `schema` comes first. `medpo schema NAME` prints the JSON Schema.\n"]
+    parts = [
+        "# Records\n\nOne JSON object per line; `schema` comes first. `medpo schema NAME` prints the JSON Schema.\n"
+    ]
     for name, kind in RECORDS.items():
-        parts.append(f"\n## {name}\n\n`medpo.{name}/1` — {(kind.__doc__ or '').strip()}\n\n| field | type | required |\n|---|---|---|\n")
+        parts.append(
+            f"\n## {name}\n\n`medpo.{name}/1` — {(kind.__doc__ or '').strip()}\n\n| field | type | required |\n|---|---|---|\n"
+        )
         for field in msgspec.structs.fields(kind):
             parts.append(f"| `{field.encode_name}` | `{_type(field.type)}` | {'yes' if field.required else ''} |\n")
     return "".join(parts)

@@ -50,9 +50,9 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
     code = int(ExitCode.INTERNAL)
     try:
         code = int(body())
-    except ReaderGoneError:
+    except ReaderGoneError as error:
         silence_broken_pipe()
-        code = int(ExitCode.SIGPIPE)
+        code = int(error.code)
     except SignalledError as error:
         say(f"stopped by {signal.Signals(error.number).name}")
         code = 128 + error.number

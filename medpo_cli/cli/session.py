@@ -14,6 +14,7 @@ import msgspec
 
 from medpo_cli.cli.inputs import Source
 from medpo_cli.cli.progress import make_progress, stop
+from medpo_cli.cli.runtime import SignalledError
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.errors import BadInputError, ExitCode, MedpoError, OutputError, RecordError
 from medpo_cli.io.context import Context
@@ -156,6 +157,9 @@ def closing(session: Session, manifest: Path | None, output: Output | None) -> I
         code = session.exit_code()
     except MedpoError as error:
         code = error.code
+        raise
+    except SignalledError as error:
+        code = 128 + error.number
         raise
     finally:
         facts = {} if output is None else {"records": output.count, "output_sha256": output.sha256}

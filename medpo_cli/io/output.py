@@ -12,14 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from medpo_cli.errors import BadInputError, CannotCreateError, ConfigError, MedpoError, OutputError, TryLaterError
+from medpo_cli.errors import (
+    BadInputError,
+    CannotCreateError,
+    ConfigError,
+    ExitCode,
+    MedpoError,
+    OutputError,
+    TryLaterError,
+)
 from medpo_cli.io.files import sync_file, translate_os_error
 from medpo_cli.io.stream import decode, encode
 from medpo_cli.schema.records import End, Record
 
 
 class ReaderGoneError(MedpoError):
-    """The process that read our standard output has gone; not an error of ours (exit code 141)."""
+    """The process that read our standard output has gone; not an error of ours."""
+
+    code = ExitCode.SIGPIPE
 
 
 class Output:

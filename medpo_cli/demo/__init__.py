@@ -1,1 +1,6 @@
 """The embedded demo: a drawn and a real chest domain, their cases, and the models that answer about them."""
+
+from pathlib import Path
+
+MODEL = Path(__file__).parent / "model"
+"""The phantom domain's base: an ordinary Hugging Face model folder."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from medpo_cli.errors import ExitCode, UnavailableError

@@ -1,0 +1,124 @@
+"""Checkpoints that survive kill -9: a temporary folder, fsync, one rename. No pickle.
+
+A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter, optimizer) and ``state.json`` (step,
+fingerprint of data and settings). Learning rate, order of the records and dropout's seed are functions of
+the step; so a resumed run goes on as if it had never stopped.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from medpo_cli.errors import BadInputError, ConfigError
+from medpo_cli.io.files import sync_file, translate_os_error
+
+TENSORS, STATE = "state.safetensors", "state.json"
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder`` that takes its place when the block succeeds.
+
+    Raises:
+        CannotCreateError, OutputError: the disk refuses; nothing is left behind.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{part}") for part in ("new", "old"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir()
+        yield new
+        for file in new.iterdir():
+            sync_file(file)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        sync_file(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise translate_os_error(error, folder.name) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: holds the ``step-`` folders.
+        model: whose trainable parameters are the state.
+        optimizer: over those parameters in the model's order.
+        fingerprint: of everything that decides the result; another one is refused on resume.
+        keep_last: how many stay.
+    """
+
+    def __init__(
+        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str, keep_last: int
+    ) -> None:
+        self.folder, self.optimizer = folder, optimizer
+        self.fingerprint, self.keep_last = fingerprint, keep_last
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    def save(self, step: int) -> None:
+        """Write the state after ``step`` optimizer steps; drop the oldest beyond ``keep_last``."""
+        tensors = {f"adapter/{name}": p.detach().cpu().contiguous() for name, p in self.parameters.items()}
+        for number, slots in self.optimizer.state_dict()["state"].items():
+            for key, value in slots.items():
+                tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+        with replace_folder(self.folder / f"step-{step:06d}") as new:
+            save_file(tensors, new / TENSORS)
+            (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
+        for old in self._all()[: -self.keep_last]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Forget the checkpoints of an earlier run."""
+        for old in self._all():
+            shutil.rmtree(old, ignore_errors=True)
+
+    def restore(self) -> int:
+        """Load the newest checkpoint; the number of steps done, 0 where there is none.
+
+        Raises:
+            ConfigError: it was made with other data or settings.
+            BadInputError: it is damaged.
+        """
+        found = self._all()
+        if not found:
+            return 0
+        try:
+            state = json.loads((found[-1] / STATE).read_text(encoding="utf-8"))
+            tensors = load_file(found[-1] / TENSORS)
+            step, fingerprint = int(state["step"]), state["fingerprint"]
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise BadInputError(
+                f"checkpoint {found[-1].name} is damaged: remove it to resume from the one before"
+            ) from error
+        if fingerprint != self.fingerprint:
+            raise ConfigError(f"checkpoint {found[-1].name} was made with other data, model or settings")
+        self._load(tensors)
+        return step
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"adapter/{name}"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition("/")
+            if kind == "optimizer":
+                number, _, key = rest.partition("/")
+                slots.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+
+    def _all(self) -> list[Path]:
+        """Finished checkpoints, oldest first."""
+        return sorted(path for path in self.folder.glob("step-*") if (path / STATE).is_file())

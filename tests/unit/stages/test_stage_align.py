@@ -1,0 +1,273 @@
+"""``align`` from records to an adapter folder, on a tiny LLaVA."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from data.training_pairs import PAIRS, picture
+from peft import PeftModel
+from PIL import Image
+from safetensors.torch import load_file
+
+from medpo_cli.errors import BadInputError, ConfigError, RecordError, TryLaterError, UnavailableError
+from medpo_cli.io.context import Context, Silent
+from medpo_cli.models.load import load_model, quiet
+from medpo_cli.models.score import answer_logprobs
+from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
+from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
+from medpo_cli.stages import align
+
+LN2 = math.log(2)
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("align")
+    for name in "abcdefg":
+        Image.fromarray(picture(ImageRef(path=f"{name}.png"))).save(folder / f"{name}.png")
+    save(folder / "llava", *build_llava())
+    save(folder / "qwen", *build_qwen2_5_vl())
+    return folder
+
+
+def config(root: Path, **changes: Any) -> AlignConfig:
+    settings = {"model": str(root / "llava"), "batch": 2, "rank": 4, "lr": 1e-2, "device": "cpu", **changes}
+    return AlignConfig(**settings)
+
+
+def train(root: Path, output: Path, records: list[Pair] | None = None, **changes: Any) -> list[Step]:
+    settings = config(root, **changes)
+    return list(align.run(records or PAIRS, settings, Context(root), output=output))
+
+
+def adapter_bytes(folder: Path) -> bytes:
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+def test_first_step_is_ln2_and_training_lowers_the_loss(root: Path, tmp_path: Path) -> None:
+    full = [pair for pair in PAIRS if pair.corrupted]
+    steps = train(root, tmp_path / "adapter", full, batch=4, epochs=10, gamma=0.1, beta=0.1)
+    first = steps[0]
+    assert first.terms["rank"] == pytest.approx(LN2, abs=1e-5)
+    assert first.terms["visual"] == pytest.approx(LN2, abs=1e-5)
+    assert first.terms["kl"] == pytest.approx(0, abs=1e-5)
+    assert first.loss == pytest.approx(1.1 * LN2, abs=1e-5)  # 0.762462
+    assert first.margin == 0.0
+    assert first.accuracy == 0.0
+    assert [step.step for step in steps] == list(range(1, 11))
+    assert steps[-1].epoch == 10
+    assert steps[-1].loss < 0.7
+    assert steps[-1].accuracy >= 0.75
+    assert steps[-1].margin > 0
+    assert steps[0].lr == pytest.approx(1e-2)
+    assert steps[-1].lr < 1e-3
+    assert all(step.grad_norm > 0 and step.tokens > 0 and step.peak_bytes > 0 for step in steps)
+
+
+def test_adapter_loads_with_plain_peft_and_prefers_the_chosen(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "adapter", PAIRS[:1], epochs=8, gamma=0.0)
+    plain = load_model(root / "llava")
+    before = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    with quiet():
+        model = PeftModel.from_pretrained(plain.model, str(tmp_path / "adapter"))
+    assert model.peft_config["default"].r == 4
+    assert any(tensor.abs().max() > 0 for name, tensor in before.items() if "lora_B" in name)
+    aligned = load_model(root / "llava", adapter=tmp_path / "adapter")
+    pair = PAIRS[0]
+    images = [picture(pair.images[0])]
+    items = [(pair.prompt, images, pair.chosen), (pair.prompt, images, pair.rejected)]
+
+    def gap(model: Any) -> float:
+        chosen, rejected = answer_logprobs(model, items)
+        return float(chosen.sum() - rejected.sum())
+
+    assert gap(aligned) > gap(load_model(root / "llava"))
+    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(root: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(root, tmp_path / name, seed=seed)
+    assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b")
+    assert adapter_bytes(tmp_path / "a") != adapter_bytes(tmp_path / "c")
+
+
+@pytest.mark.parametrize("stop", [1, 2, 4])
+def test_interrupted_and_resumed_equals_uninterrupted(root: Path, tmp_path: Path, stop: int) -> None:
+    settings = config(root, epochs=2, checkpoint_every=2, lora_dropout=0.1)  # 3 steps an epoch, 6 in all
+    whole = list(align.run(PAIRS, settings, Context(root), output=tmp_path / "whole"))
+    steps = align.run(PAIRS, settings, Context(root), output=tmp_path / "cut")
+    head = [next(steps) for _ in range(stop)]
+    torch.manual_seed(99)  # as another process would have
+    steps.close()  # type: ignore[attr-defined]
+    assert not (tmp_path / "cut").exists()
+    tail = list(align.run(PAIRS, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert [step.loss for step in head + tail] == [step.loss for step in whole]
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
+
+
+def test_killed_between_checkpoints_goes_on_from_the_last(root: Path, tmp_path: Path) -> None:
+    settings = config(root, epochs=2, checkpoint_every=2)
+    list(align.run(PAIRS, settings, Context(root), output=tmp_path / "whole"))
+    steps = align.run(PAIRS, settings, Context(root), output=tmp_path / "cut")
+    for _ in range(3):
+        next(steps)
+    checkpoints = tmp_path / "cut.checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == ["step-000002"]  # as kill -9 would leave it
+    (checkpoints / ".step-000004.new").mkdir()  # torn
+    tail = list(align.run(PAIRS, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert [step.step for step in tail] == [3, 4, 5, 6]
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-000004", "step-000006"]
+
+
+def test_resume_refuses_other_settings_and_a_fresh_run_forgets(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "x")
+    with pytest.raises(ConfigError, match="other data, model or settings"):
+        list(align.run(PAIRS, config(root, lr=0.5), Context(root), output=tmp_path / "x", resume=True))
+    again = list(align.run(PAIRS, config(root), Context(root), output=tmp_path / "x", resume=True))
+    assert again == []  # nothing left to do
+    assert len(train(root, tmp_path / "x", lr=0.5)) == 3
+
+
+def test_time_limit_saves_and_asks_to_come_back(root: Path, tmp_path: Path) -> None:
+    context = Context(root)
+    steps = align.run(PAIRS, config(root), context, output=tmp_path / "x")
+    next(steps)
+    context.deadline = time.monotonic() - 1
+    with pytest.raises(TryLaterError, match="--resume"):
+        next(steps)
+    assert [path.name for path in (tmp_path / "x.checkpoints").iterdir()] == ["step-000001"]
+    rest = list(align.run(PAIRS, config(root), Context(root), output=tmp_path / "x", resume=True))
+    train(root, tmp_path / "whole")
+    assert [step.step for step in rest] == [2, 3]
+    assert adapter_bytes(tmp_path / "x") == adapter_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("method", ["dpo", "rrpo", "mask-dpo", "sft"])
+def test_every_method_trains(root: Path, tmp_path: Path, method: str) -> None:
+    steps = train(root, tmp_path / "x", method=method, epochs=4)
+    assert steps[-1].loss < steps[0].loss
+    if method == "sft":
+        assert steps[0].rewards == {}
+        assert set(steps[0].terms) == {"nll"}
+
+
+def test_qlora_trains_on_the_cpu(root: Path, tmp_path: Path) -> None:
+    steps = train(root, tmp_path / "x", qlora=True, epochs=4, gamma=0.0)
+    assert steps[0].terms["rank"] == pytest.approx(LN2, abs=1e-5)
+    assert steps[-1].loss < steps[0].loss
+    aligned = load_model(root / "llava", adapter=tmp_path / "x", quantize="nf4")
+    assert aligned.adapter_digest
+
+
+def test_forest_and_rows_train_the_same_adapter(root: Path, tmp_path: Path) -> None:
+    model = str(root / "qwen")
+    forest = train(root, tmp_path / "forest", model=model, engine="forest")
+    rows = train(root, tmp_path / "rows", model=model, engine="rows")
+    assert [step.loss for step in forest] == pytest.approx([step.loss for step in rows], abs=1e-4)
+    assert sum(step.tokens for step in forest) < sum(step.tokens for step in rows)
+
+
+def test_training_goes_on_from_an_adapter(root: Path, tmp_path: Path) -> None:
+    first = train(root, tmp_path / "one", PAIRS[:1], epochs=4, gamma=0.0, lr=1e-3)
+    second = train(root, tmp_path / "two", PAIRS[:1], epochs=4, gamma=0.0, lr=1e-3, adapter=str(tmp_path / "one"))
+    assert first[-1].margin > 0
+    assert second[0].margin == 0.0  # the reference is the adapter that it began with
+    assert second[0].terms["rank"] == pytest.approx(LN2, abs=1e-6)
+    assert second[-1].margin > 0
+    names = set(load_file(tmp_path / "two" / "adapter_model.safetensors"))
+    assert names == set(load_file(tmp_path / "one" / "adapter_model.safetensors"))
+    assert not (tmp_path / "two" / "reference").exists()
+
+
+def test_no_corrupted_image_at_all_is_said(root: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    pairs = [msgspec.structs.replace(pair, corrupted=None) for pair in PAIRS]
+    steps = list(align.run(pairs, config(root), Context(root, progress=notes), output=tmp_path / "x"))
+    assert any("visual term is off" in line for line in notes.lines)
+    assert any("17 image tokens" in line for line in notes.lines)
+    assert set(steps[0].terms) == {"rank", "kl"}
+
+
+def bad_records() -> Iterator[tuple[Case, str, str]]:
+    first = PAIRS[0]
+    change = msgspec.structs.replace
+    span = first.spans[0]
+    yield Case(id="case", image=ImageRef(path="a.png"), prompt="?", task="report"), "field-missing", "$.chosen"
+    ranked = [Ranked(text="a", reward=1.0), Ranked(text="b", reward=0.0)]
+    ranking = Ranking(id="list", image=ImageRef(path="a.png"), prompt="?", task="report", responses=ranked)
+    yield ranking, "field-missing", "$.chosen"
+    yield change(first, id="nospan", spans=[]), "field-missing", "$.spans"
+    yield change(first, id="same", rejected=first.chosen), "no-signal", "$.rejected"
+    yield change(first, id="gone", image=ImageRef(path="nowhere.png")), "file-not-found", "$.image.path"
+    yield change(first, id="out", image=ImageRef(path="../a.png")), "path-escape", "$.image.path"
+    lost = change(first.corrupted, image=ImageRef(path="nowhere.nii"))
+    yield change(first, id="lost", corrupted=lost), "file-not-found", "$.corrupted.image.path"
+    hole = change(span, chosen=(0, 0), rejected=(0, 0))
+    yield change(first, id="hole", spans=[hole]), "no-tokens", "$.spans"
+    s, e = span.chosen
+    sliver = change(span, chosen=(s, s + 1), rejected=(span.rejected[0], span.rejected[0] + 1))
+    assert e - s == 4
+    yield change(first, id="sliver", spans=[sliver]), "straddle", "$.spans"
+    yield change(first, id="control", prompt="<image> what?"), "prompt-control-token", "$.prompt"
+
+
+def test_bad_records_are_rejected_and_the_rest_trains(root: Path, tmp_path: Path) -> None:
+    rejected: dict[str | None, RecordError] = {}
+    bad = list(bad_records())
+    context = Context(root, reject=lambda name, error: rejected.__setitem__(name, error))
+    records = [record for record, _, _ in bad] + PAIRS
+    steps = list(align.run(records, config(root), context, output=tmp_path / "x"))
+    assert {name: (e.reason, (e.path or "").split("[")[0]) for name, e in rejected.items()} == {
+        record.id: (reason, path) for record, reason, path in bad
+    }
+    assert len(steps) == 3  # five good pairs, two a step
+    for error in rejected.values():
+        assert "effusion" not in str(error)
+
+
+def test_dpo_needs_no_spans_and_no_corrupted_image(root: Path, tmp_path: Path) -> None:
+    change = msgspec.structs.replace
+    lost = change(PAIRS[0].corrupted, image=ImageRef(path="nowhere.nii"))
+    pairs = [change(pair, spans=[], corrupted=lost) for pair in PAIRS]
+    assert train(root, tmp_path / "x", pairs, method="dpo")
+
+
+def test_refusals(root: Path, tmp_path: Path) -> None:
+    empty: list[Pair] = []
+    with pytest.raises(BadInputError, match="no usable pair"):
+        list(align.run(empty, config(root, model="/nowhere"), Context(root), output=tmp_path / "x"))
+    with pytest.raises(ConfigError, match="gamma: method dpo"):
+        train(root, tmp_path / "x", method="dpo", gamma=0.5)
+    with pytest.raises(ConfigError, match="use lora or qlora"):
+        train(root, tmp_path / "x", lora=False)
+    with pytest.raises(UnavailableError):
+        train(root, tmp_path / "x", model=str(root / "nowhere"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_divergence_stops_with_the_last_good_state(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"diverged at step \d+ \(records .*lower lr"):
+        train(root, tmp_path / "x", lr=1e30, epochs=3, method="sft")
+    (last,) = sorted((tmp_path / "x.checkpoints").iterdir())[-1:]
+    tensors = load_file(last / "state.safetensors")
+    assert not (tmp_path / "x").exists()
+    assert tensors

@@ -74,7 +74,7 @@ class Session:
         return prefix_between(self.source.root, self._output_root) or ""
 
     @property
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[Any]:
         """The usable input records; raises BadInputError if ``--require-end`` is not met."""
         for record in self._reader:
             yield rebase(record, self._prefix)

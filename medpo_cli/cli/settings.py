@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from medpo_cli.demo.recipe import SETTINGS
 from medpo_cli.errors import ConfigError, NoInputError, UsageError
 from medpo_cli.schema import config as schema
 
@@ -78,6 +79,10 @@ def resolve(stage: str, kind: type[C], flags: Mapping[str, Any], config: str | N
             if key in known:
                 sources[key] = _source(source, stage, key)
                 values[key] = _converted(value, known[key], source, sources[key])
+    if "model" in known and not values.get("model") and not values.get("endpoint"):
+        for key, value in SETTINGS.get(stage, {}).items():
+            if sources[key] == "built-in":
+                values[key], sources[key] = value, "embedded demo"
     try:
         return Resolved(
             kind(**{k: v for k, v in values.items() if k in names(kind)}),

@@ -20,7 +20,7 @@ from medpo_cli.schema.config import Settings
 from medpo_cli.schema.records import Record
 
 Execute = Callable[["Stage", Session, Any, Callable[[], BinaryIO]], ExitCode]
-Generator = Callable[[Iterator[Record]], Iterator[Record]]
+Generator = Callable[[Iterator[Any]], Iterator[Record]]
 
 
 @dataclass(frozen=True)

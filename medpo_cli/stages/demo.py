@@ -1,0 +1,170 @@
+"""The whole loop on the embedded model: the same five ``run`` functions that the commands call."""
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medpo_cli.demo import MODEL
+from medpo_cli.demo.recipe import SETTINGS
+from medpo_cli.errors import BadInputError
+from medpo_cli.io.context import Context, Progress
+from medpo_cli.io.output import FileOutput
+from medpo_cli.io.stream import read_all
+from medpo_cli.schema.config import AlignConfig, CorruptConfig, EditConfig, EvalConfig, SampleConfig
+from medpo_cli.schema.records import Case, End, Pair, Record, Sample, Score, Span, Summary
+
+DEFAULT_IMAGES = {"train": 300, "test": 100}
+"""Pictures that ``sample`` and ``eval`` use when nothing is configured."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of aligning the embedded model.
+
+    Attributes:
+        name: column of the table and stem of the adapter's folder.
+        pairs: file of the pairs it learns from.
+        settings: what differs from the embedded recipe.
+        page: whether the result page shows this arm.
+    """
+
+    name: str
+    pairs: str
+    settings: dict[str, Any]
+    page: bool = False
+
+
+def arms_of(seeds: int) -> list[Arm]:
+    """FiRe-MPO with several seeds, and two controls on the same answers."""
+    fire = [Arm(f"fire-mpo {seed}", "pairs.v.jsonl", {"seed": seed}, page=seed == 0) for seed in range(seeds)]
+    off = {"beta": None, "gamma": None, "alpha": None, "nll": None}
+    return [
+        *fire,
+        Arm("sft on edits", "pairs.jsonl", {**off, "method": "sft"}),
+        Arm("dpo on references", "references.jsonl", {**off, "method": "dpo", "beta": 0.5, "lr": 3e-4}),
+    ]
+
+
+def default_cases(folder: Path, split: str) -> Path:
+    """The embedded cases that a stage reads when nothing is configured, written once.
+
+    Test cases come with corrupted and control images, so that ``eval`` can measure grounding.
+    """
+    from medpo_cli.demo.cases import write_cases
+
+    target = folder / ("test.v.jsonl" if split == "test" else f"{split}.jsonl")
+    if not target.exists():
+        cases = write_cases(folder, split=split, images=DEFAULT_IMAGES[split], seed=0)
+        if split == "test":
+            _corrupted(cases, target, Context(folder))
+    return target
+
+
+def run(folder: Path, *, seeds: int, images: int, held_out: int, context: Context) -> list[Summary]:
+    """Sample, edit, corrupt, align and evaluate under ``folder``.
+
+    Args:
+        folder: for everything that is made.
+        seeds: how many FiRe-MPO runs.
+        images: training pictures, four cases each.
+        held_out: test pictures; no picture is in both.
+        context: progress; its root is not used.
+
+    Returns:
+        Summaries of the base and of each arm, then of each arm against the base.
+    """
+    from medpo_cli.evaluation.summaries import summarise
+
+    prepare(folder, images=images, held_out=held_out, progress=context.progress)
+    arms = arms_of(seeds)
+    context.progress.start("align and evaluate", len(arms))
+    scores: dict[str, list[Score]] = {}
+    versions: dict[str, str] = {}
+    with _pool() as pool:
+        waiting: dict[Future[list[Record]], Arm] = {pool.submit(align_and_score, folder, arm): arm for arm in arms}
+        for done in as_completed(waiting):
+            arm = waiting[done]
+            for record in done.result():
+                if isinstance(record, Score):
+                    scores.setdefault("base" if record.arm == "base" else arm.name, []).append(record)
+                elif isinstance(record, Summary):
+                    versions = record.versions
+            context.progress.advance()
+            context.progress.note(f"{arm.name}: done")
+    ordered = {name: scores[name] for name in ("base", *(arm.name for arm in arms))}
+    summaries = summarise(ordered, resamples=10000, seed=0, versions=versions)
+    _write(folder / "summary.jsonl", summaries, "demo")
+    return summaries
+
+
+def prepare(folder: Path, *, images: int, held_out: int, progress: Progress) -> None:
+    """Cases, the model's own answers, pairs with and without corrupted images, held-out cases."""
+    from medpo_cli.demo.cases import write_cases
+    from medpo_cli.stages import edit, sample
+
+    context = Context(folder, progress=progress, reject=lambda _id, _error: None)
+    progress.note(f"drawing {images} training and {held_out} held-out phantoms")
+    train = write_cases(folder, split="train", images=images, seed=0)
+    test = write_cases(folder, split="test", images=held_out, seed=0)
+    asking = SampleConfig(model=str(MODEL), **SETTINGS["sample"])
+    _write(folder / "samples.jsonl", sample.run(_read(train, Case), asking, context), "sample")
+    _write(folder / "pairs.jsonl", edit.run(_read(folder / "samples.jsonl", Sample), EditConfig(), context), "edit")
+    _write(folder / "references.jsonl", map(reference_pair, _read(folder / "samples.jsonl", Sample)), "demo")
+    _corrupted(folder / "pairs.jsonl", folder / "pairs.v.jsonl", context)
+    _corrupted(test, folder / "test.v.jsonl", context)
+
+
+def reference_pair(sample: Sample) -> Pair:
+    """The usual off-policy pair: the label file's wording chosen, the model's own answer rejected."""
+    terse = (sample.ext or {}).get("terse") or sample.reference or ""
+    answer = sample.responses[0].text
+    shared = {name: getattr(sample, name) for name in Case.__struct_fields__}
+    whole = Span(kind="other", chosen=(0, len(terse)), rejected=(0, len(answer)), source="reference")
+    return Pair(**shared, policy=sample.policy, chosen=terse, rejected=answer, origin="corrected", spans=[whole])
+
+
+def align_and_score(folder: Path, arm: Arm) -> list[Record]:
+    """Train one arm and score it on the held-out cases; the base is scored once, with the page's arm."""
+    from medpo_cli.stages import align
+    from medpo_cli.stages import eval as evaluation
+
+    context = Context(folder, reject=lambda _id, _error: None)
+    adapter = folder / "adapters" / arm.name.replace(" ", "-")
+    config = AlignConfig(**{"model": str(MODEL), "device": "cpu", **SETTINGS["align"], **arm.settings})
+    steps = align.run(_read(folder / arm.pairs, Pair), config, context, output=adapter)
+    _write(adapter.with_suffix(".steps.jsonl"), steps, "align")
+    page = str(folder / "report.html") if arm.page else ""
+    judging = EvalConfig(
+        model=str(MODEL), adapter=str(adapter), baseline=arm.page, html=page, with_text=True, **SETTINGS["eval"]
+    )
+    return list(evaluation.run(_read(folder / "test.v.jsonl", Case), judging, context))
+
+
+def _corrupted(source: Path, target: Path, context: Context) -> None:
+    from medpo_cli.stages import corrupt
+
+    _write(target, corrupt.run(_read(source, Case), CorruptConfig(), context), "corrupt")
+
+
+def _read(path: Path, kind: type[Any]) -> Iterator[Any]:
+    with path.open("rb") as stream:
+        yield from read_all(stream, path.name, (kind,))
+
+
+def _write(path: Path, records: Iterable[Record], stage: str) -> None:
+    output = FileOutput(path, force=True)
+    for record in records:
+        output.write(record)
+    if not output.count:
+        raise BadInputError(f"the demo's stage {stage} made no records")
+    output.finish(End(stage=stage, run="demo", records=output.count, rejected=0))
+
+
+def _pool() -> ProcessPoolExecutor:
+    """Two arms side by side, one thread each: more threads do not help a model of this size."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return ProcessPoolExecutor(min(2, os.cpu_count() or 1), multiprocessing.get_context("spawn"))

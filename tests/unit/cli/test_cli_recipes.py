@@ -1,0 +1,35 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from medpo_cli.cli.settings import STAGES, check_file, resolve
+
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_recipe_loads_for_every_stage(recipe: Path, stage: str) -> None:
+    resolved = resolve(
+        stage, STAGES[stage], {"model": "m"} if stage in ("sample", "align", "eval") else {}, str(recipe)
+    )
+    assert resolved.stream.require_end
+    table = tomllib.loads(recipe.read_text()).get(stage, {})
+    for key, value in table.items():
+        assert getattr(resolved.stage, key) == value
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_of_align_name_terms_that_their_method_has(recipe: Path) -> None:
+    from medpo_cli.training.objectives.methods import resolve as terms_of
+
+    table = tomllib.loads(recipe.read_text())["align"]
+    keys = ("beta", "gamma", "alpha", "kl_forward", "kl_scope", "nll")
+    terms = terms_of(table.get("method", "fire-mpo"), **{key: table[key] for key in keys if key in table})
+    assert {term.name for term in terms} <= {"rank", "visual", "kl", "nll"}
+    check_file(tomllib.loads(recipe.read_text()), recipe.name)
+
+
+def test_there_are_recipes() -> None:
+    assert {"paper", "dpo", "rrpo", "mask-dpo", "sft"} <= {path.stem for path in RECIPES}

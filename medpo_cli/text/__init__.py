@@ -1,1 +1,1 @@
-"""text."""
+"""Clinical text: facts and their comparison, closed answers, minimal edits and their proof, spans to tokens."""

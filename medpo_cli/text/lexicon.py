@@ -1,0 +1,274 @@
+"""The clinical words: findings, cues, attributes and swap tables, read from TOML and checked.
+
+``common.toml`` holds what every domain shares; each other file of the folder ``lexicon/`` adds
+findings. A user's file has the same form and adds to them or replaces entries.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from medpo_cli.errors import ConfigError
+from medpo_cli.text.words import phrase_words
+
+FOLDER = Path(__file__).parent / "lexicon"
+Phrases = list[Annotated[str, Meta(min_length=1, max_length=100)]]
+Table = dict[str, Phrases]
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the parts of a lexicon file."""
+
+
+class Statement(Entry, frozen=True):
+    """How a finding is stated in one style; see the head of ``chest_xray.toml`` for the notation."""
+
+    present: str
+    absent: str
+
+
+class Finding(Entry, frozen=True):
+    """One finding: its words, and the attribute values that a made-up one may have."""
+
+    name: str
+    terms: Annotated[Phrases, Meta(min_length=1)]
+    sides: bool = False
+    locations: list[str] = []
+    severities: list[str] = []
+    article: bool = True
+    statements: dict[str, Statement] = {}
+
+
+class Normality(Entry, frozen=True):
+    """A subject with what makes it normal or abnormal: "the heart is enlarged"."""
+
+    findings: Annotated[list[str], Meta(min_length=1)]
+    subjects: Annotated[Phrases, Meta(min_length=1)]
+    normal: Annotated[Phrases, Meta(min_length=1)]
+    abnormal: Annotated[Phrases, Meta(min_length=1)]
+
+
+class Cues(Entry, frozen=True):
+    """Triggers of negation and uncertainty, what ends their reach, and small words of structure."""
+
+    negation_before: Phrases = []
+    negation_after: Phrases = []
+    uncertain_before: Phrases = []
+    uncertain_after: Phrases = []
+    breakers: Phrases = []
+    joins: Phrases = []
+    prepositions: Phrases = []
+    ignore: Phrases = []
+    answers: Phrases = []
+    verbs: Phrases = []
+
+
+class Attributes(Entry, frozen=True):
+    """Canonical values of each attribute and the phrases that say them."""
+
+    side: Table = {}
+    location: Table = {}
+    severity: Table = {}
+    texture: Table = {}
+    change: Table = {}
+
+
+class Swaps(Entry, frozen=True):
+    """For a word the words that make its statement wrong."""
+
+    side: Table = {}
+    location: Table = {}
+    severity: Table = {}
+    change: Table = {}
+
+
+class Head(Entry, frozen=True):
+    """What a file is; ``language`` must be English, the only one the cues cover."""
+
+    name: str
+    version: str
+    language: Annotated[str, Meta(pattern="^en$")] = "en"
+
+
+class Role(NamedTuple):
+    """What a phrase does: its part in a sentence and its canonical value."""
+
+    part: str
+    value: str
+
+
+class Phrase(NamedTuple):
+    """The words of a lexicon phrase with the roles they can play."""
+
+    words: tuple[str, ...]
+    roles: tuple[Role, ...]
+
+
+class Lexicon:
+    """A checked lexicon, ready to scan with.
+
+    Attributes:
+        findings: finding id -> entry.
+        normality: subjects and predicates.
+        cues, attributes, swaps, closed_sets: as in the file.
+        index: first word -> phrases that begin with it, longest first.
+        digest: sha256 hex over the merged content.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.findings: dict[str, Finding] = dict(content["findings"])
+        self.normality: list[Normality] = list(content["normality"])
+        self.cues: Cues = content["cues"]
+        self.attributes: Attributes = content["attributes"]
+        self.swaps: Swaps = content["swaps"]
+        self.closed_sets: dict[str, Table] = dict(content["closed_sets"])
+        self.digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+        self.verbs = frozenset(self.cues.verbs)
+        self.index = _index(self)
+
+
+def load_lexicon(extra: Path | None = None) -> Lexicon:
+    """The built-in lexicon, with a user's file on top.
+
+    Raises:
+        ConfigError: the file is missing, no TOML, or an entry is wrong; names the key path.
+    """
+    return _built_in() if extra is None else Lexicon(_merge(_built_in_content(), _read(Path(extra))))
+
+
+@cache
+def _built_in() -> Lexicon:
+    return Lexicon(_built_in_content())
+
+
+def _built_in_content() -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "findings": {},
+        "normality": [],
+        "cues": Cues(),
+        "attributes": Attributes(),
+        "swaps": Swaps(),
+        "closed_sets": {},
+    }
+    for path in sorted(FOLDER.glob("*.toml")):
+        content = _merge(content, _read(path))
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Parse and check one file; keys of the result are those of ``_built_in_content``."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"lexicon {path.name}: cannot be read") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"lexicon {path.name}: not valid TOML: {error}") from error
+    _convert({key: raw.pop(key) for key in ("name", "version", "language") if key in raw}, Head, path, "")
+    findings = _table(raw.pop("findings", {}), path, "findings")
+    normality = raw.pop("normality", [])
+    content = {
+        "findings": {key: _convert(value, Finding, path, f"findings.{key}") for key, value in findings.items()},
+        "normality": _convert(normality, list[Normality], path, "normality"),
+        "cues": _convert(raw.pop("cues", {}), Cues, path, "cues"),
+        "attributes": _convert(raw.pop("attributes", {}), Attributes, path, "attributes"),
+        "swaps": _convert(raw.pop("swaps", {}), Swaps, path, "swaps"),
+        "closed_sets": _convert(raw.pop("closed_sets", {}), dict[str, Table], path, "closed_sets"),
+    }
+    if raw:
+        raise ConfigError(f"lexicon {path.name}: unknown key {min(raw)}; known: {', '.join(content)}")
+    return content
+
+
+def _table(value: Any, path: Path, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"lexicon {path.name}: {key}: must be a table")
+    return value
+
+
+def _convert(value: Any, kind: Any, path: Path, key: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"lexicon {path.name}: {key or 'head'}: {error}") from error
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Entries of ``over`` are added; findings of the same id are replaced, phrase lists joined."""
+    merged = {
+        "findings": {**base["findings"], **over["findings"]},
+        "normality": [*base["normality"], *over["normality"]],
+        "cues": _joined(base["cues"], over["cues"]),
+        "attributes": _joined(base["attributes"], over["attributes"]),
+        "swaps": _joined(base["swaps"], over["swaps"]),
+        "closed_sets": {**base["closed_sets"], **over["closed_sets"]},
+    }
+    for number, entry in enumerate(merged["normality"]):
+        for finding in entry.findings:
+            if finding not in merged["findings"]:
+                raise ConfigError(f"lexicon: normality[{number}].findings: no finding {finding}")
+    return merged
+
+
+def _joined(base: Any, over: Any) -> Any:
+    """Field by field: lists are joined, tables merged with their lists joined."""
+    values: dict[str, Any] = {}
+    for field in base.__struct_fields__:
+        first, second = getattr(base, field), getattr(over, field)
+        if isinstance(first, list):
+            values[field] = [*first, *second]
+        else:
+            values[field] = {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
+    return type(base)(**values)
+
+
+def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
+    """Every phrase of the lexicon with its part and value."""
+    for key, finding in lexicon.findings.items():
+        for term in finding.terms:
+            yield term, Role("finding", key)
+            yield _plural(term), Role("finding", key)
+    for number, entry in enumerate(lexicon.normality):
+        for subject in entry.subjects:
+            yield subject, Role("subject", str(number))
+        for phrase in (*entry.normal, *entry.abnormal):
+            yield phrase, Role("predicate", phrase)
+    for part in lexicon.cues.__struct_fields__:
+        if part != "verbs":
+            for phrase in getattr(lexicon.cues, part):
+                yield phrase, Role(part, phrase)
+    for part in lexicon.attributes.__struct_fields__:
+        for value, phrases in getattr(lexicon.attributes, part).items():
+            for phrase in phrases:
+                yield phrase, Role(part, value)
+
+
+def _plural(term: str) -> str:
+    if term.endswith("y") and term[-2:-1] not in "aeiou":
+        return term[:-1] + "ies"
+    if term.endswith(("s", "x", "ch")):
+        return term
+    return term + "s"
+
+
+def _index(lexicon: Lexicon) -> dict[str, tuple[Phrase, ...]]:
+    """First word -> phrases, longest first; one term for two findings is an error."""
+    roles: dict[tuple[str, ...], dict[Role, None]] = {}
+    for phrase, role in _roles(lexicon):
+        words = phrase_words(phrase)
+        if not words:
+            raise ConfigError(f"lexicon: {role.part}: a phrase holds no word")
+        known = roles.setdefault(words, {})
+        for other in known:
+            if role.part == "finding" == other.part and role.value != other.value:
+                raise ConfigError(f"lexicon: findings.{role.value}.terms: a term is also findings.{other.value}'s")
+        known[role] = None
+    grouped: dict[str, list[Phrase]] = {}
+    for words, found in roles.items():
+        grouped.setdefault(words[0], []).append(Phrase(words, tuple(found)))
+    return {first: tuple(sorted(group, key=lambda phrase: -len(phrase.words))) for first, group in grouped.items()}

@@ -1,0 +1,83 @@
+"""Character spans to token masks, by offsets and never by re-tokenising (docs/method).
+
+The answer is tokenised once, alone and clean; a token belongs to a span if the two share at least
+one character that is not white space. So a leading space that a tokenizer puts into the token does
+no harm, and several tokens of one character (byte-level BPE) all belong to it.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from medpo_cli.errors import RecordError
+from medpo_cli.text.fact import Offsets
+
+
+def token_mask(offsets: Sequence[Offsets], spans: Sequence[Offsets], text: str) -> list[bool]:
+    """Which tokens lie in a span.
+
+    Args:
+        offsets: ``[start, end)`` of each token in code points of ``text``; empty ones (the end of
+            turn token) are never masked.
+        spans: the edited stretches, code points of ``text``.
+        text: the answer that the offsets index.
+
+    Raises:
+        RecordError: ``straddle`` if more than half of a masked token's non-space characters lie
+            outside the spans; ``no-tokens`` if a span has no token; ``empty-span``, ``bad-span``.
+    """
+    _check(spans, text)
+    solid, inside = _counts(spans, text)
+    mask = []
+    for start, end in offsets:
+        shared = inside[end] - inside[start]
+        if shared and 2 * (solid[end] - solid[start] - shared) > solid[end] - solid[start]:
+            raise RecordError("straddle", "a token reaches further out of a span than into it", "$.spans")
+        mask.append(shared > 0)
+    for number, (start, end) in enumerate(spans):
+        if not any(kept and a < end and start < b for kept, (a, b) in zip(mask, offsets, strict=True)):
+            raise RecordError("no-tokens", "a span holds no token", f"$.spans[{number}]")
+    return mask
+
+
+def straddling(offsets: Sequence[Offsets], spans: Sequence[Offsets], text: str) -> int:
+    """Number of masked tokens with a non-space character outside the spans."""
+    solid, inside = _counts(spans, text)
+    shared = ((inside[end] - inside[start], solid[end] - solid[start]) for start, end in offsets)
+    return sum(0 < within < whole for within, whole in shared)
+
+
+def snap(text: str, start: int, end: int) -> Offsets:
+    """``[start, end)`` grown to whole words, so that no token is cut ("non-enlarged", "effusions")."""
+    while start > 0 and start < len(text) and _bound(text[start - 1]) and _bound(text[start]):
+        start -= 1
+    while 0 < end < len(text) and _bound(text[end - 1]) and _bound(text[end]):
+        end += 1
+    return start, end
+
+
+def outside(ids: Iterable[int], mask: Iterable[bool]) -> list[int]:
+    """Token ids that no span covers: equal on both sides of a good pair."""
+    return [token for token, masked in zip(ids, mask, strict=True) if not masked]
+
+
+def _bound(mark: str) -> bool:
+    """Letters, digits, hyphens, apostrophes and combining marks hold a word together."""
+    return mark.isalnum() or mark in "-_'’" or unicodedata.combining(mark) > 0
+
+
+def _check(spans: Sequence[Offsets], text: str) -> None:
+    for number, (start, end) in enumerate(spans):
+        if not 0 <= start <= end <= len(text):
+            raise RecordError("bad-span", "a span lies outside the text", f"$.spans[{number}]")
+        if not text[start:end].strip():
+            raise RecordError("empty-span", "a span holds no character", f"$.spans[{number}]")
+
+
+def _counts(spans: Sequence[Offsets], text: str) -> tuple[list[int], list[int]]:
+    """Running counts of non-space characters, of all and of those inside spans; length len + 1."""
+    marks = [not mark.isspace() for mark in text]
+    kept = [False] * len(text)
+    for start, end in spans:
+        kept[start:end] = marks[start:end]
+    return list(accumulate(marks, initial=0)), list(accumulate(kept, initial=0))

@@ -1,0 +1,62 @@
+"""Words and sentences of a report, by code-point offsets."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[,;:.!?()/\[\]\n\r]")
+PLAIN_WORD = re.compile(r"\w+(?:[.,'’\-]\w+)*|[^\w\s]")
+_ENDS = re.compile(r"[.!?]+(?=[\s\"')\]]|$)|[\r\n]+")
+_LEAD = re.compile(r"\s*(?:(?:[-*•‣]|\d{1,2}[.)])\s+)?(?:[A-Z][A-Za-z ]{2,24}:\s*)?\s*")
+_LIST_NUMBER = re.compile(r"\s*\d{1,2}")
+
+
+class Token(NamedTuple):
+    """A lower-case word, number or punctuation mark and where it stands."""
+
+    word: str
+    start: int
+    end: int
+
+
+def tokens(text: str) -> list[Token]:
+    """Words, numbers (decimals whole) and punctuation; hyphens separate ("left-sided" is two words)."""
+    return [Token(found.group().lower(), found.start(), found.end()) for found in TOKEN.finditer(text)]
+
+
+def phrase_words(phrase: str) -> tuple[str, ...]:
+    """A lexicon phrase as the words that must follow each other in a text."""
+    return tuple(token.word for token in tokens(phrase))
+
+
+def word_count(text: str) -> int:
+    """Number of words: runs of non-space characters with at least one letter or digit."""
+    return sum(any(mark.isalnum() for mark in run) for run in text.split())
+
+
+@lru_cache(maxsize=2048)
+def sentences(text: str) -> tuple[tuple[int, int], ...]:
+    """Offsets of the sentences, final punctuation included; list markers and headings left out.
+
+    A sentence ends at ``.``, ``!`` or ``?`` before white space, or at a line break.
+    """
+    found = []
+    start = 0
+    for end in _ENDS.finditer(text):
+        body = text[start : end.start()]
+        if end.group() == "." and _LIST_NUMBER.fullmatch(body):
+            continue
+        found.append((start, end.start() if end.group()[0] in "\r\n" else end.end()))
+        start = end.end()
+    found.append((start, len(text)))
+    bodies = (_body(text, start, end) for start, end in found)
+    return tuple((start, end) for start, end in bodies if start < end)
+
+
+def _body(text: str, start: int, end: int) -> tuple[int, int]:
+    """A sentence without marker, heading and white space at its ends."""
+    lead = _LEAD.match(text, start, end)
+    start = lead.end() if lead else start
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end

@@ -1,0 +1,1 @@
+"""Real chest CT crops with real reader contours inserted, exact masks and twins, and real lesions."""

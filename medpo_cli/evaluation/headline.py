@@ -33,6 +33,16 @@ HEADLINE = (
 """The rows of the default table, where they were measured."""
 
 
+KINDS = {
+    "report": "Reports",
+    "closed": "Closed questions",
+    "open": "Open questions",
+    "pair": "Pairs",
+    "cooccurrence": "Shortcuts: asserted where only the other finding is there",
+}
+"""Headings of the parts of a table."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One measure across arms.
@@ -76,6 +86,22 @@ def _measure(name: str) -> Measure:
     return BY_NAME[name]
 
 
+def sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows under their headings, in order."""
+    return [(title, own) for kind, title in KINDS.items() if (own := [row for row in rows if row.measure.kind == kind])]
+
+
+def shortcuts(summaries: Sequence[Summary], *, at_least: float = 0.3, limit: int = 3) -> list[str]:
+    """Names of the strongest co-occurrence measures of the first arm."""
+    first = next((summary for summary in summaries if summary.against is None), None)
+    values = {
+        name: cell.value
+        for name, cell in (first.metrics if first else {}).items()
+        if name.startswith("cooccurrence.") and cell.value >= at_least
+    }
+    return sorted(values, key=lambda name: (-values[name], name))[:limit]
+
+
 def verdict(measure: Measure, change: Interval | None) -> Literal["better", "worse", "changed", "unclear", ""]:
     """What a difference says: nothing unless its 95 % interval excludes 0."""
     if change is None or change.low is None or change.high is None:
@@ -102,18 +128,29 @@ def unit(measure: Measure) -> str:
 MARKS = {"better": "+", "worse": "!", "changed": "~", "unclear": "=", "": " "}
 
 
-def table(summaries: Sequence[Summary], *, extra: Sequence[str] = ()) -> str:
-    """The result table in plain text: measure, each arm, difference with interval, p, fixed/broken."""
-    rows = headline(summaries, extra=extra)
+def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -> str:
+    """The result table in plain text: measure, each arm, difference with interval, p, fixed/broken.
+
+    Args:
+        summaries: of one evaluation or comparison.
+        extra: further measures; the default are the strongest shortcuts.
+    """
+    rows = headline(summaries, extra=shortcuts(summaries) if extra is None else extra)
     if not rows:
         return ""
     arms = list(rows[0].cells)
     compared = any(row.change for row in rows)
-    head = ["measure", "", "n", *arms, *(["difference [95 %]", "p", "fixed/broken", ""] if compared else [])]
-    lines = [head, *(_line(row, compared) for row in rows)]
+    head = ["", "", "n", *arms, *(["difference [95 %]", "p", "fixed/broken", ""] if compared else [])]
+    parts = [(title, [_line(row, compared) for row in own]) for title, own in sections(rows)]
+    lines = [head, *(line for _, own in parts for line in own)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    out = ["  ".join(_pad(cell, widths[k], left=k < 2) for k, cell in enumerate(line)).rstrip() for line in lines]
-    out.insert(1, "-" * max(map(len, out)))
+
+    def text(line: Sequence[str]) -> str:
+        return "  ".join(_pad(cell, widths[k], left=k < 2) for k, cell in enumerate(line)).rstrip()
+
+    out = [text(head)]
+    for title, own in parts:
+        out += [title, *map(text, own)]
     if compared:
         out.append("+ better, ! worse, ~ changed, = not told apart (95 % interval of the difference holds 0)")
     return "\n".join(out)
@@ -122,7 +159,7 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] = ()) -> str:
 def _line(row: Row, compared: bool) -> list[str]:
     counted = next(cell.n for cell in row.cells.values() if cell)
     values = [_cell(row.measure, cell) for cell in row.cells.values()]
-    line = [row.measure.label, unit(row.measure), str(counted), *values]
+    line = [f"  {row.measure.label}", unit(row.measure), str(counted), *values]
     if not compared:
         return line
     if row.change is None:
@@ -142,7 +179,9 @@ def _cell(measure: Measure, cell: Interval | None) -> str:
 
 def probability(p: float | None) -> str:
     """A p value as printed."""
-    return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+    if p is None:
+        return ""
+    return "<.001" if p < 0.001 else "1" if p > 0.9995 else f"{p:.3f}".lstrip("0")
 
 
 def _pad(text: str, width: int, *, left: bool) -> str:

@@ -20,6 +20,7 @@ class Measure:
         numerator: metric keys with weights.
         denominator: metric key; the summary's ``n`` is its sum.
         label: what a reader sees.
+        short: the same where the heading says the rest.
         better: which direction is an improvement.
         unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares) or ``words``.
         outcome: ``item`` if the numerator is 0 or 1 per item and 1 is right, ``finding`` if it counts
@@ -33,6 +34,12 @@ class Measure:
     better: Literal["higher", "lower", "neither"] = "higher"
     unit: Literal["share", "points", "words", "nats"] = "share"
     outcome: Literal["", "item", "finding"] = ""
+    short: str = ""
+
+    @property
+    def kind(self) -> str:
+        """First part of the name: report, closed, open, pair or cooccurrence."""
+        return self.name.split(".")[0]
 
 
 @dataclass
@@ -52,12 +59,11 @@ class _Table:
         *,
         unit: Literal["share", "points", "words", "nats"] = "share",
         outcome: Literal["", "item", "finding"] = "",
+        short: str = "",
     ) -> None:
         """Add ``numerator / denominator``, all within the kind."""
-        weights = {f"{self.kind}.{numerator}": 1.0}
-        self.rows.append(
-            Measure(f"{self.kind}.{name}", weights, f"{self.kind}.{denominator}", label, better, unit, outcome)
-        )
+        weights, below = {f"{self.kind}.{numerator}": 1.0}, f"{self.kind}.{denominator}"
+        self.rows.append(Measure(f"{self.kind}.{name}", weights, below, label, better, unit, outcome, short or label))
 
 
 def _report() -> list[Measure]:
@@ -65,12 +71,21 @@ def _report() -> list[Measure]:
     table.add("finding_accuracy", "right", "statements", "findings right (status and side)", outcome="finding")
     table.add("finding_accuracy_full", "right_full", "statements", "findings right in every attribute")
     table.add("all_right", "all_right", "judged", "reports without an error", outcome="item")
-    table.add("hallucination", "hallucinated", "absent", "hallucinated, of findings not there", "lower")
+    table.add(
+        "hallucination", "hallucinated", "absent", "hallucinated, of findings not there", "lower", short="hallucinated"
+    )
     table.add("chair", "hallucinated", "asserted", "hallucinated, of findings asserted", "lower")
-    table.add("omission", "omitted", "present", "omitted, of findings there", "lower")
+    table.add("omission", "omitted", "present", "omitted, of findings there", "lower", short="omitted")
     for kind in ("side", "location", "severity", "size"):
-        table.add(f"{kind}_error", f"{kind}_errors", "present", f"wrong {kind}, of findings there", "lower")
-    table.add("hedged", "hedged", "statements", "findings left in doubt, or wrongly certain", "lower")
+        table.add(
+            f"{kind}_error",
+            f"{kind}_errors",
+            "present",
+            f"wrong {kind}, of findings there",
+            "lower",
+            short=f"wrong {kind}",
+        )
+    table.add("hedged", "hedged", "statements", "findings left in doubt, or wrongly certain", "lower", short="in doubt")
     table.add("contradiction", "contradictory", "items", "reports that contradict themselves", "lower")
     table.add("missing", "missing", "expected", "expected findings not mentioned", "lower")
     return table.rows + _wording("report", "report")
@@ -108,10 +123,11 @@ def _wording(kind: str, what: str) -> list[Measure]:
 
 def _grounding(kind: str, what: str) -> list[Measure]:
     table = _Table(kind)
-    table.add("flip_lesion", "flips_lesion", "lesion_chances", f"{what} when the lesion is destroyed")
-    table.add("flip_control", "flips_control", "control_chances", f"{what} when an equal area elsewhere is", "lower")
+    lesion, control, twin = "lesion destroyed", "equal area elsewhere (control)", "image without the lesion (twin)"
+    table.add("flip_lesion", "flips_lesion", "lesion_chances", f"{what}: {lesion}", short=lesion)
+    table.add("flip_control", "flips_control", "control_chances", f"{what}: {control}", "lower", short=control)
     table.add("specificity", "flips_excess", "control_chances", "specificity (lesion less control)", unit="points")
-    table.add("flip_twin", "flips_twin", "twin_chances", f"{what} on the same image without the lesion")
+    table.add("flip_twin", "flips_twin", "twin_chances", f"{what}: {twin}", short=twin)
     return table.rows
 
 
@@ -119,18 +135,31 @@ def _pair() -> list[Measure]:
     table = _Table("pair")
     table.add("accuracy", "preferred", "items", "chosen answer more likely than rejected", outcome="item")
     table.add("margin", "margin", "items", "log-probability margin", unit="nats")
-    table.add("reversal_lesion", "reversals_lesion", "lesions", "preference reversed when the lesion is destroyed")
-    table.add("reversal_control", "reversals_control", "controls", "preference reversed by the control", "lower")
+    table.add(
+        "reversal_lesion",
+        "reversals_lesion",
+        "lesions",
+        "preference reversed: lesion destroyed",
+        short="lesion destroyed",
+    )
+    table.add(
+        "reversal_control",
+        "reversals_control",
+        "controls",
+        "preference reversed: equal area elsewhere (control)",
+        "lower",
+        short="equal area elsewhere (control)",
+    )
     return table.rows
 
 
 MEASURES: tuple[Measure, ...] = (
     *_report(),
-    *_grounding("report", "findings withdrawn"),
+    *_grounding("report", "withdrawn"),
     *_closed(),
-    *_grounding("closed", "closed answers changed"),
+    *_grounding("closed", "changed"),
     *_open(),
-    *_grounding("open", "open answers changed"),
+    *_grounding("open", "changed"),
     *_pair(),
 )
 """All measures in the order of every table."""

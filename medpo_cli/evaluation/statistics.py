@@ -106,14 +106,12 @@ def mcnemar_exact(fixed: int, broken: int) -> float:
     Only for one run against one run on independent items.
     """
     changed = fixed + broken
-    tail = sum(math.comb(changed, k) for k in range(min(fixed, broken) + 1))
-    return float(min(1.0, 2 * tail / 2**changed)) if changed < 1000 else min(1.0, _ratio(2 * tail, changed))
-
-
-def _ratio(numerator: int, power: int) -> float:
-    """``numerator / 2**power`` for integers too large for floats."""
-    shift = max(0, numerator.bit_length() - 64)
-    return math.ldexp(float(numerator >> shift), shift - power)
+    ways, tail = 1, 0
+    for k in range(min(fixed, broken) + 1):
+        tail += ways
+        ways = ways * (changed - k) // (k + 1)
+    shift = max(0, tail.bit_length() - 64)  # whole numbers of any size; only the ratio must fit a float
+    return min(1.0, math.ldexp(float(tail >> shift), shift + 1 - changed))
 
 
 def _divide(numerator: Floats, denominator: Floats) -> Floats:

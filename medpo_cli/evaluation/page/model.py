@@ -19,6 +19,7 @@ class Outline:
 
     label: str
     path: str
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Page:
         subtitle: one line below it.
         rows: of the headline table; empty on a page of cases only.
         errors: rows of the chart of errors by kind.
-        grounding: rows of the chart of lesion against control, one list per kind of item.
+        grounding: charts of lesion against control as (heading, rows).
         cases: those embedded.
         total: cases there were; more than ``cases`` is said on the page.
         with_text: whether words are shown.
@@ -102,6 +103,6 @@ class Page:
     with_text: bool
     rows: tuple[Row, ...] = ()
     errors: tuple[Row, ...] = ()
-    grounding: tuple[tuple[Row, ...], ...] = ()
+    grounding: tuple[tuple[str, tuple[Row, ...]], ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -1,13 +1,18 @@
 """The pictures of one record: intact, destroyed, control; with the outlines of its regions."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medpo_cli.evaluation.page.draw import outline
 from medpo_cli.evaluation.page.model import Outline, Picture
 from medpo_cli.io.context import Context
 from medpo_cli.schema.records import Case
 
+View = NDArray[np.uint8]
+
 
 def pictures_of(case: Case, context: Context) -> tuple[Picture, ...]:
-    """Views of a record's images; outlines lie on the first one and on its destroyed copies.
+    """Views of a record's images; outlines lie on the first one and on its changed copies.
 
     Raises:
         RecordError: an image or a mask cannot be used.
@@ -15,16 +20,17 @@ def pictures_of(case: Case, context: Context) -> tuple[Picture, ...]:
     from medpo_cli.imaging.window import load_view
 
     borders = outlines_of(case, context)
-    fields = ["$.image"] if not isinstance(case.image, list) else [f"$.image[{k}]" for k in range(len(case.image))]
-    shown = [
-        Picture("image" if k else "intact", load_view(ref, context, path), borders if k == 0 else ())
-        for k, (ref, path) in enumerate(zip(case.images, fields, strict=True))
-    ]
-    for title, changed in (("lesion destroyed", case.corrupted), ("control", case.control)):
-        if changed is not None:
-            note = changed.operator if changed.route == "lesion" else changed.route
-            view = load_view(changed.image, context, f"$.{title.split()[0]}.image")
-            shown.append(Picture(title, view, borders, note))
+    several = isinstance(case.image, list)
+    views = [load_view(ref, context, f"$.image[{k}]" if several else "$.image") for k, ref in enumerate(case.images)]
+    shown = [Picture(f"image {k + 1}" if k else "intact", view, () if k else borders) for k, view in enumerate(views)]
+    if case.corrupted is not None:
+        view = load_view(case.corrupted.image, context, "$.corrupted.image")
+        note = case.corrupted.operator if case.corrupted.route == "lesion" else case.corrupted.route
+        shown.append(Picture("lesion destroyed", view, borders, note))
+    if case.control is not None:
+        view = load_view(case.control.image, context, "$.control.image")
+        area = Outline("changed", _changed(views[0], view), dashed=True)
+        shown.append(Picture("control", view, (area,), case.control.route.removeprefix("control-")))
     return tuple(shown)
 
 
@@ -44,3 +50,14 @@ def outlines_of(case: Case, context: Context) -> tuple[Outline, ...]:
         mask = region_mask(region, image, context, ref.frame, f"$.regions[{k}]")
         borders.append(Outline(region.label, outline(to_picture(mask[:, :, index], image.affine))))
     return tuple(borders)
+
+
+def _changed(before: View, after: View) -> str:
+    """The border of the area that differs; pixels inside it that happen to be equal belong to it."""
+    from scipy.ndimage import binary_closing, binary_fill_holes
+
+    if before.shape != after.shape:
+        return ""
+    differs = (before != after).any(axis=2)
+    closed = binary_closing(np.pad(differs, 2), iterations=2)[2:-2, 2:-2]
+    return outline(binary_fill_holes(closed | differs))

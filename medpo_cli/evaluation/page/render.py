@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medpo_cli.evaluation.headline import Row, number, probability, unit
+from medpo_cli.evaluation.headline import Row, number, probability, sections, unit
 from medpo_cli.evaluation.page.draw import png_address
 from medpo_cli.evaluation.page.model import CaseView, Page
 from medpo_cli.io.files import write_atomic
@@ -46,7 +46,9 @@ def render(page: Page) -> str:
         "arms": list(page.rows[0].cells) if page.rows else [],
         "figures": [_figure(row) for row in page.rows if row.measure.name in _FIGURES][:4],
         "forest": _forest(page.rows),
-        "bars": [_bars(page.errors), *(_bars(rows) for rows in page.grounding)],
+        "sections": sections(page.rows),
+        "errors": _bars(page.errors),
+        "grounding": [(title, _bars(rows)) for title, rows in page.grounding],
         "cases": [pictures.number(case) for case in page.cases],
         "counts": _counts(page.cases),
         "kinds": sorted({case.kind for case in page.cases}),
@@ -126,7 +128,7 @@ def _bars(rows: Sequence[Row]) -> Bars:
     top = step * max(1, math.ceil(max(values, default=0.0) / step - 1e-9))
     groups = tuple(
         (
-            row.measure.label,
+            row.measure.short,
             tuple(
                 Bar(arm, k, _at(cell.value, top), number(row.measure, cell.value), _whisker(cell, top))
                 for k, (arm, cell) in enumerate(row.cells.items())

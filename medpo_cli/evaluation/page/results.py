@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medpo_cli.errors import RecordError
-from medpo_cli.evaluation.headline import Row, headline
+from medpo_cli.evaluation.headline import KINDS, Row, headline, shortcuts
 from medpo_cli.evaluation.items import kind_of
 from medpo_cli.evaluation.page.model import Answer, CaseView, Chip, Page
 from medpo_cli.evaluation.page.pictures import pictures_of
@@ -21,7 +21,10 @@ EMBEDDED = 60
 """Cases on a page; those that were fixed or broken come first."""
 
 _ERRORS = ("hallucination", "omission", "side_error", "location_error", "severity_error", "size_error", "hedged")
-_FLIPS = ("flip_lesion", "flip_twin", "flip_control")
+_FLIPS: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("report", "closed", "open"), ("flip_lesion", "flip_twin", "flip_control")
+)
+_FLIPS["pair"] = ("reversal_lesion", "reversal_control")
 _MAIN = {
     "report": "report.finding_accuracy",
     "closed": "closed.accuracy",
@@ -76,17 +79,16 @@ def results_page(
 ) -> Page:
     """The content of the page."""
     arms = [str(summary.arm) for summary in summaries if summary.against is None]
-    grounding = [headline(summaries, [f"{kind}.{name}" for name in _FLIPS]) for kind in ("report", "closed", "open")]
-    reversal = headline(summaries, ["pair.reversal_lesion", "pair.reversal_control"])
+    flips = [headline(summaries, [f"{kind}.{name}" for name in names]) for kind, names in _FLIPS.items()]
     return Page(
         title=_title(arms),
         subtitle=_subtitle(seen),
         cases=tuple(views),
         total=len(seen),
         with_text=config.with_text,
-        rows=tuple(headline(summaries)),
+        rows=tuple(headline(summaries, extra=shortcuts(summaries))),
         errors=tuple(_measured(headline(summaries, [f"report.{name}" for name in _ERRORS]))),
-        grounding=tuple(tuple(rows) for rows in (*grounding, reversal) if rows),
+        grounding=tuple((KINDS[rows[0].measure.kind], tuple(rows)) for rows in flips if rows),
         facts=_facts(summaries, config),
         notes=_NOTES,
     )

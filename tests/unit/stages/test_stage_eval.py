@@ -1,0 +1,354 @@
+"""The eval stage with arms that answer by rule: what is asked, scored, rejected, summarised and shown."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from medpo_cli.errors import NoInputError, RecordError, TryLaterError
+from medpo_cli.evaluation.arms import Arms, Question, View
+from medpo_cli.io.context import Context
+from medpo_cli.schema.config import EvalConfig
+from medpo_cli.schema.records import (
+    Case,
+    Corrupted,
+    ImageRef,
+    MaskRef,
+    Pair,
+    Policy,
+    Ranking,
+    Region,
+    RegionProof,
+    Response,
+    Sample,
+    Score,
+    Summary,
+)
+from medpo_cli.stages import eval as stage
+
+TRUTH = "There is a small left pleural effusion. No pneumothorax."
+DENIED = "No pleural effusion. No pneumothorax."
+INTACT, DESTROYED, ELSEWHERE, TWIN = 10, 20, 30, 40
+Say = Callable[[str, str, int], str]
+CONFIG = EvalConfig(bootstrap=100, batch=2)
+
+
+class FakeArms:
+    """Answers by ``say(arm, prompt, grey level of the first image)``; likes chosen answers on intact images."""
+
+    def __init__(self, say: Say, names: tuple[str, ...] = ("base", "aligned")) -> None:
+        self._say = say
+        self.names = names
+        self.versions = {"model": "fake@0"}
+        self.asked: list[tuple[str, int]] = []
+
+    def question(self, prompt: str, images: Sequence[View]) -> Question:
+        if "<control>" in prompt:
+            raise RecordError("prompt-control-token", "the prompt holds a control token", "$.prompt")
+        return Question(prompt, images)
+
+    def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
+        self.asked += [(arm, int(item.images[0][0, 0, 0])) for item in questions]
+        return [self._say(arm, item.prompt, int(item.images[0][0, 0, 0])) for item in questions]
+
+    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
+        intact = {"base": {INTACT, DESTROYED, ELSEWHERE}, "aligned": {INTACT, ELSEWHERE}}[arm]
+        return [-1.0 if (answer == TRUTH) is (int(q.images[0][0, 0, 0]) in intact) else -3.0 for q, answer in items]
+
+
+def faithful(arm: str, _prompt: str, level: int) -> str:
+    """The aligned arm says what the image shows; the base always says effusion."""
+    return TRUTH if arm == "base" or level in (INTACT, ELSEWHERE) else DENIED
+
+
+def _png(root: Path, name: str, level: int) -> ImageRef:
+    path = root / name
+    pixels = np.full((12, 12), level, np.uint8)
+    Image.fromarray(pixels).save(path)
+    return ImageRef(path=name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _corrupted(ref: ImageRef, route: str) -> Corrupted:
+    proof = RegionProof(
+        mask="0" * 64, voxels=9, fraction=0.1, changed=1.0, outside="1" * 64, contrast_before=5.0, contrast_after=0.0
+    )
+    return Corrupted(image=ref, operator="harmonic-texture", parameters={}, seed=0, region=proof, route=route)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    levels = {"intact": INTACT, "destroyed": DESTROYED, "control": ELSEWHERE, "twin": TWIN}
+    for name, level in levels.items():
+        _png(tmp_path, f"{name}.png", level)
+    mask = np.zeros((12, 12), np.uint8)
+    mask[3:6, 2:8] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+def _ref(root: Path, name: str) -> ImageRef:
+    return ImageRef(path=f"{name}.png", sha256=hashlib.sha256((root / f"{name}.png").read_bytes()).hexdigest())
+
+
+def case(root: Path, item: str = "a", **changes: object) -> Case:
+    fields: dict[str, object] = {
+        "id": item,
+        "image": _ref(root, "intact"),
+        "prompt": "Describe the findings.",
+        "reference": TRUTH,
+        "task": "report",
+        "group": f"g-{item}",
+        "regions": [Region(label="Pleural effusion", mask=MaskRef(path="mask.png"))],
+        "corrupted": _corrupted(_ref(root, "destroyed"), "lesion"),
+        "control": _corrupted(_ref(root, "control"), "control-mirror"),
+        "ext": {"twins": {"pleural_effusion": "twin.png"}},
+    }
+    return Case(**(fields | changes))  # type: ignore[arg-type]
+
+
+def run(
+    root: Path, records: Sequence[Case], say: Say = faithful, *, config: EvalConfig = CONFIG, arms: Arms | None = None
+) -> tuple[list[Score], list[Summary]]:
+    out = list(stage.run(records, config, Context(root), open_arms=lambda _: arms or FakeArms(say)))
+    return [r for r in out if isinstance(r, Score)], [r for r in out if isinstance(r, Summary)]
+
+
+def test_scores_come_per_case_and_arm_then_summaries(root: Path) -> None:
+    scores, summaries = run(root, [case(root, str(k)) for k in range(9)])
+    assert [(score.id, score.arm) for score in scores] == [
+        (str(k), arm) for k in range(9) for arm in ("base", "aligned")
+    ]
+    assert [(s.arm, s.against) for s in summaries] == [("base", None), ("aligned", None), ("aligned", "base")]
+    assert summaries[0].versions["model"] == "fake@0"
+    assert len(summaries[0].versions["lexicon"]) == 16
+
+
+def test_a_grounded_arm_flips_for_the_lesion_only(root: Path) -> None:
+    base, aligned = run(root, [case(root)])[0]
+    for score, flips in ((base, 0), (aligned, 1)):
+        assert score.metrics["report.lesion_chances"] == score.metrics["report.control_chances"] == 1
+        assert score.metrics["report.flips_lesion"] == score.metrics["report.flips_excess"] == flips
+        assert score.metrics["report.flips_control"] == 0
+        assert score.metrics["report.flips_twin"] == flips
+        assert score.answer == TRUTH
+
+
+def test_drift_is_measured_against_the_base(root: Path) -> None:
+    base, aligned = run(root, [case(root)], lambda arm, *_: "A b c d" if arm == "base" else "A b x d")[0]
+    assert "report.drift" not in base.metrics
+    assert aligned.metrics["report.drift"] == 0.25
+
+
+def test_without_grounding_only_the_intact_image_is_asked_about(root: Path) -> None:
+    arms = FakeArms(faithful)
+    run(root, [case(root)], arms=arms, config=msgspec.structs.replace(CONFIG, grounding=False))
+    assert arms.asked == [("base", INTACT), ("aligned", INTACT)]
+
+
+def test_twins_are_asked_about_only_when_the_finding_was_asserted(root: Path) -> None:
+    arms = FakeArms(lambda *_: DENIED)
+    scores, _ = run(root, [case(root)], arms=arms)
+    assert TWIN not in {level for _, level in arms.asked}
+    assert "report.twin_chances" not in scores[0].metrics
+
+
+def test_a_fallback_corruption_says_nothing_about_the_lesion(root: Path) -> None:
+    record = case(root, corrupted=_corrupted(_ref(root, "destroyed"), "fallback-whole"), control=None)
+    assert "report.flips_lesion" not in run(root, [record])[0][0].metrics
+
+
+def test_without_a_control_there_is_no_specificity(root: Path) -> None:
+    _, summaries = run(root, [case(root, control=None)])
+    assert "report.flip_lesion" in summaries[0].metrics
+    assert "report.specificity" not in summaries[0].metrics
+
+
+def test_closed_and_open_questions(root: Path) -> None:
+    records = [
+        case(root, "c", task="vqa-closed", prompt="Is there an effusion?", reference="Yes."),
+        case(root, "o", task="vqa-open", prompt="Which side?", reference="The left."),
+    ]
+    says = {"Is there an effusion?": {INTACT: "Yes.", ELSEWHERE: "Yes."}, "Which side?": {INTACT: "the left"}}
+    scores, summaries = run(root, records, lambda _arm, prompt, level: says[prompt].get(level, "No."))
+    closed, opened = scores[0].metrics, scores[2].metrics
+    assert (closed["closed.right"], closed["closed.flips_excess"], closed["closed.flips_twin"]) == (1, 1, 1)
+    assert (opened["open.exact"], opened["open.flips_lesion"], opened["open.flips_control"]) == (1, 1, 1)
+    assert summaries[0].metrics["closed.accuracy"].value == summaries[0].metrics["open.exact"].value == 1
+
+
+def test_samples_are_scored_without_a_model(root: Path) -> None:
+    def refuse(_config: EvalConfig) -> Arms:
+        raise NoInputError("no model must be loaded")
+
+    sample = msgspec.structs.asdict(case(root)) | {"policy": Policy(model="m", digest="d")}
+    records = [
+        Sample(**(sample | {"id": "one", "responses": [Response(text=TRUTH)]})),
+        Sample(**(sample | {"id": "two", "responses": [Response(text=TRUTH), Response(text=DENIED)]})),
+    ]
+    out = list(stage.run(records, CONFIG, Context(root), open_arms=refuse))
+    one, two, summary = out
+    assert isinstance(one, Score)
+    assert isinstance(two, Score)
+    assert (one.arm, one.answer, one.metrics["report.right"]) == ("given", TRUTH, 2)
+    assert (two.answer, two.metrics["report.right"], two.metrics["report.statements"]) == (None, 1.5, 2)
+    assert isinstance(summary, Summary)
+    assert summary.metrics["report.finding_accuracy"].value == 3.5 / 4
+
+
+def _pair(root: Path, item: str = "p") -> Pair:
+    fields = msgspec.structs.asdict(case(root, item)) | {"ext": None}
+    return Pair(**fields, chosen=TRUTH, rejected=DENIED, origin="corrected", spans=[])
+
+
+def test_pairs_measure_preference_and_reversal(root: Path) -> None:
+    base, aligned = run(root, [_pair(root)])[0]
+    # base prefers chosen everywhere; aligned turns round where the lesion is destroyed
+    assert [base.metrics[f"pair.{name}"] for name in ("preferred", "reversals_lesion", "reversals_control")] == [
+        1,
+        0,
+        0,
+    ]
+    assert [aligned.metrics[f"pair.{name}"] for name in ("preferred", "reversals_lesion", "reversals_control")] == [
+        1,
+        1,
+        0,
+    ]
+    assert base.metrics["pair.margin"] == 2.0
+
+
+def test_cases_and_pairs_keep_their_order(root: Path) -> None:
+    scores, summaries = run(root, [case(root, "a"), _pair(root, "b"), case(root, "c")])
+    assert [score.id for score in scores[::2]] == ["a", "b", "c"]
+    assert {"pair.accuracy", "report.finding_accuracy"} <= set(summaries[0].metrics)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "path"),
+    [
+        ({"reference": None}, "reference-missing", "$.reference"),
+        ({"reference": "  "}, "reference-missing", "$.reference"),
+        ({"image": ImageRef(path="gone.png")}, "file-not-found", "$.image.path"),
+        ({"prompt": "<control>"}, "prompt-control-token", "$.prompt"),
+        ({"ext": {"twins": ["twin.png"]}}, "twins-malformed", "$.ext.twins"),
+        ({"ext": {"twins": {"nodule": "gone.png"}}}, "file-not-found", "$.ext.twins.nodule.path"),
+        ({"ext": {"twins": {"nodule": "../out.png"}}}, "path-escape", "$.ext.twins.nodule.path"),
+    ],
+)
+def test_records_that_cannot_be_scored_are_rejected(
+    root: Path, changes: dict[str, object], reason: str, path: str
+) -> None:
+    rejected: list[tuple[str | None, RecordError]] = []
+    context = Context(root, reject=lambda item, error: rejected.append((item, error)))
+    records = [case(root, "bad", **changes), case(root, "good")]
+    out = list(stage.run(records, CONFIG, context, open_arms=lambda _: FakeArms(faithful)))
+    assert [record.id for record in out if isinstance(record, Score)] == ["good", "good"]
+    [(item, error)] = rejected
+    assert (item, error.reason, error.path) == ("bad", reason, path)
+    assert TRUTH not in str(error)
+
+
+def test_corrupted_image_of_another_content_is_rejected(root: Path) -> None:
+    wrong = ImageRef(path="destroyed.png", sha256="0" * 64)
+    with pytest.raises(RecordError, match="not the one") as caught:
+        run(root, [case(root, corrupted=_corrupted(wrong, "lesion"))])
+    assert caught.value.path == "$.corrupted.image.sha256"
+
+
+def test_ids_occur_once_and_samples_stand_alone(root: Path) -> None:
+    with pytest.raises(RecordError) as caught:
+        run(root, [case(root), case(root)])
+    assert caught.value.reason == "duplicate-id"
+    given = msgspec.structs.asdict(case(root, "s"))
+    sample = Sample(**given, policy=Policy(model="m", digest="d"), responses=[Response(text=TRUTH)])
+    with pytest.raises(RecordError) as caught:
+        run(root, [case(root), sample])
+    assert caught.value.reason == "mixed-kinds"
+
+
+def test_rankings_are_refused(root: Path) -> None:
+    ranking = Ranking(
+        **msgspec.structs.asdict(case(root)), responses=[{"text": "a", "reward": 1.0}, {"text": "b", "reward": 0.0}]
+    )
+    with pytest.raises(RecordError, match="only cases, samples and pairs"):
+        run(root, [ranking])
+
+
+def test_several_images_keep_their_place_behind_the_first(root: Path) -> None:
+    seen: list[list[int]] = []
+
+    class Watching(FakeArms):
+        def question(self, prompt: str, images: Sequence[View]) -> Question:
+            seen.append([int(image[0, 0, 0]) for image in images])
+            return super().question(prompt, images)
+
+    record = case(root, image=[_ref(root, "intact"), _ref(root, "twin")])
+    run(root, [record], arms=Watching(faithful))
+    assert seen == [[INTACT, TWIN], [DESTROYED, TWIN], [ELSEWHERE, TWIN], [TWIN, TWIN]]
+
+
+def test_nothing_in_nothing_out(root: Path) -> None:
+    assert run(root, []) == ([], [])
+
+
+def test_no_model_before_the_first_record(root: Path) -> None:
+    def records() -> object:
+        assert not opened
+        yield case(root)
+
+    opened: list[bool] = []
+
+    def open_arms(_config: EvalConfig) -> Arms:
+        opened.append(True)
+        return FakeArms(faithful)
+
+    assert list(stage.run(records(), CONFIG, Context(root), open_arms=open_arms))  # type: ignore[arg-type]
+    assert opened == [True]
+
+
+def test_the_time_limit_stops_between_chunks(root: Path) -> None:
+    with pytest.raises(TryLaterError):
+        list(stage.run([case(root)], CONFIG, Context(root, deadline=0.0), open_arms=lambda _: FakeArms(faithful)))
+
+
+def test_equal_input_gives_equal_bytes(root: Path) -> None:
+    records = [case(root, str(k)) for k in range(5)]
+    runs = [stage.run(records, CONFIG, Context(root), open_arms=lambda _: FakeArms(faithful)) for _ in "ab"]
+    first, second = ([msgspec.json.encode(record) for record in out] for out in runs)
+    assert first == second
+
+
+def test_the_page_shows_images_and_hides_words(root: Path, tmp_path: Path) -> None:
+    records = [case(root, "a"), case(root, "b", task="vqa-open", reference="The left."), _pair(root, "c")]
+    for with_text in (False, True):
+        target = tmp_path / f"{with_text}.html"
+        run(root, records, config=msgspec.structs.replace(CONFIG, html=str(target), with_text=with_text))
+        html = target.read_text()
+        assert html.count('<article id="case') == 3
+        assert html.count("data:image/png") == 3  # intact, destroyed, control: each once
+        assert ("small" in html.split("<main>")[1].replace('class="small"', "")) is with_text
+        assert "g-a" not in html
+
+
+def test_the_page_puts_fixed_and_broken_cases_first(root: Path, tmp_path: Path) -> None:
+    def say(arm: str, prompt: str, _level: int) -> str:
+        return DENIED if arm == "base" and prompt.startswith("Fixed") else TRUTH
+
+    records = [case(root, f"x{k}", prompt="Same?") for k in range(70)] + [case(root, "f", prompt="Fixed?")]
+    target = tmp_path / "page.html"
+    run(root, records, say, config=msgspec.structs.replace(CONFIG, html=str(target), batch=16))
+    html = target.read_text()
+    assert html.count('<article id="case') == 60
+    assert "60 of 71 cases are on this page" in html
+    assert '<article id="case1" class="case fixed" data-fixed="1"' in html
+    assert html.count('data-fixed="1"') == 1
+
+
+def test_compare_is_offered_by_the_stage(root: Path) -> None:
+    scores, _ = run(root, [case(root, str(k)) for k in range(4)])
+    base, aligned = ([score for score in scores if score.arm == arm] for arm in ("base", "aligned"))
+    difference = stage.compare(base, aligned, resamples=100)[-1]
+    assert difference.metrics["report.specificity"].value == 1.0

@@ -54,12 +54,7 @@ class Endpoint:
         retries: int = 3,
         backoff: float = 1.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise ConfigError("endpoint must be a plain http:// or https:// base URL, such as http://127.0.0.1:8000/v1")
-        self.secure, self.host = parts.scheme == "https", parts.hostname
-        self.port = parts.port or (443 if self.secure else 80)
-        self.path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        self.secure, self.host, self.port, self.path = _parse(url)
         self.allow_public, self.timeout, self.retries, self.backoff = allow_public, timeout, retries, backoff
         self._check_host()
         self.model = model or self._first_model()
@@ -142,9 +137,26 @@ class Endpoint:
                 raise UnavailableError("the endpoint's host name now has a public address")
             connection.request(method, self.path + path, body, {"Content-Type": "application/json"})
             reply = connection.getresponse()
-            return reply.status, reply.read(MAX_REPLY + 1)
+            content = reply.read(MAX_REPLY + 1)
+            if reply.length and len(content) <= MAX_REPLY:
+                raise http.client.IncompleteRead(b"", reply.length)
+            return reply.status, content
         finally:
             connection.close()
+
+
+def _parse(url: str) -> tuple[bool, str, int, str]:
+    """Whether TLS is used, host, port and path of a base URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        raise ConfigError("endpoint must be a plain http:// or https:// base URL, such as http://127.0.0.1:8000/v1")
+    secure = parts.scheme == "https"
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return secure, parts.hostname, port or (443 if secure else 80), path
 
 
 def is_private(address: str) -> bool:

@@ -4,6 +4,8 @@ python docs/build.py           write the pages
 python docs/build.py --check   fail if a page is stale or a link is dead
 """
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -14,9 +16,11 @@ import msgspec
 
 from medpo_cli.cli.settings import STAGES
 from medpo_cli.errors import ExitCode
+from medpo_cli.schema import records as schema_records
 from medpo_cli.schema.config import StreamConfig
-from medpo_cli.schema.records import RECORDS
+from medpo_cli.schema.records import RECORDS, Part
 
+REJECTORS = {"RecordError"}
 HERE = Path(__file__).parent
 COMMANDS = ["sample", "edit", "corrupt", "align", "eval", "demo", "check", "schema"]
 NOTE = "<!-- Made by `make docs` from the code; do not edit. -->\n\n"
@@ -47,21 +51,27 @@ def exit_codes() -> str:
 
 
 def records() -> str:
-    """Every record kind with its fields."""
-    parts = [
-        "# Records\n\nOne JSON object per line; `schema` comes first. `medpo schema NAME` prints the JSON Schema.\n"
-    ]
-    for name, kind in RECORDS.items():
-        parts.append(
-            f"\n## {name}\n\n`medpo.{name}/1` — {(kind.__doc__ or '').strip()}\n\n| field | type | required |\n|---|---|---|\n"
-        )
-        for field in msgspec.structs.fields(kind):
-            parts.append(f"| `{field.encode_name}` | `{_type(field.type)}` | {'yes' if field.required else ''} |\n")
-    return "".join(parts)
+    """Every record kind, then the objects inside them, with their fields."""
+    intro = "One JSON object per line; `schema` comes first. `medpo schema NAME` prints the JSON Schema."
+    found = [f"# Records\n\n{intro}\n"]
+    found += [_struct(name, kind, f"`medpo.{name}/1`: ") for name, kind in RECORDS.items()]
+    inside = [kind for kind in vars(schema_records).values() if isinstance(kind, type) and issubclass(kind, Part)]
+    found += [_struct(kind.__name__, kind, "Inside records: ") for kind in inside if kind is not Part]
+    return "".join(found)
+
+
+def _struct(name: str, kind: type[msgspec.Struct], lead: str) -> str:
+    head = f"\n## {name}\n\n{lead}{inspect.getdoc(kind)}\n\n| field | type | required |\n|---|---|---|\n"
+    rows = (
+        f"| `{field.encode_name}` | `{_type(field.type)}` | {'yes' if field.required else ''} |\n"
+        for field in msgspec.structs.fields(kind)
+    )
+    return head + "".join(rows)
 
 
 def _type(kind: Any) -> str:
-    text = re.sub(r"typing\.|medpo_cli\.schema\.records\.|<class '([^']+)'>", r"\1", str(kind))
+    text = re.sub(r"<class '([^']+)'>", r"\1", str(kind))
+    text = re.sub(r"typing\.|medpo_cli\.schema\.records\.", "", text)
     text = re.sub(r"Annotated\[(.+?), (?:msgspec\.)?Meta\([^\[\]]*?(?:\[[^\]]*\][^\[\]]*?)*\)\]", r"\1", text)
     return text.replace("|", "\\|").replace("NoneType", "None")
 
@@ -95,7 +105,49 @@ def commands() -> str:
     return "".join(parts)
 
 
+def rejects() -> str:
+    """Every reject code in the source with its messages."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((HERE.parent / "medpo_cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in REJECTORS and len(node.args) > 1:
+                code, message = node.args[:2]
+                if isinstance(code, ast.Constant) and isinstance(code.value, str):
+                    found.setdefault(code.value, set()).add(_text(message))
+    rows = "\n".join(f"| `{code}` | {'; '.join(sorted(found[code] - {''}))} |" for code in sorted(found))
+    intro = "The `code` of a `medpo.reject/1` record; `…` stands for a number or a name."
+    return f"# Reject codes\n\n{intro}\n\n| code | message |\n|---|---|\n{rows}\n"
+
+
+def _text(node: ast.expr) -> str:
+    """A message as written in the source, with an ellipsis for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value).replace("|", "\\|")
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return ""
+
+
+def methods() -> str:
+    """The table of objectives."""
+    from medpo_cli.training.objectives import methods as module
+
+    head = "| method | term | of | tokens | weight | beta | lambda |\n|---|---|---|---|---|---|---|\n"
+    parts = ["# Methods\n\n`medpo align --method NAME`; weights are the defaults.\n\n```text\n"]
+    parts += [(module.__doc__ or "").strip(), "\n```\n\n", head]
+    for name, terms in module.METHODS.items():
+        for term in terms:
+            beta = term.beta if term.kind == "rank" else ""
+            share = term.forward if term.kind == "kl" else ""
+            of = " over ".join(f"`{sequence}`" for sequence in term.sequences)
+            parts.append(f"| {name} | {term.name} | {of} | {term.scope} | {term.weight} | {beta} | {share} |\n")
+    parts.append("\n`+` is the chosen answer under the image, `-` the rejected one; `'` marks the corrupted image.\n")
+    return "".join(parts)
+
+
 PAGES = {
+    "methods.md": methods,
+    "rejects.md": rejects,
     "exit-codes.md": exit_codes,
     "records.md": records,
     "settings.md": settings,
@@ -107,9 +159,9 @@ def dead_links(root: Path) -> list[str]:
     """Relative links of all Markdown pages that lead nowhere."""
     dead = []
     for page in sorted(root.glob("*.md")) + sorted((root / "docs").rglob("*.md")):
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-            if "://" not in target and not (page.parent / target).exists():
-                dead.append(f"{page.relative_to(root)}: {target}")
+        targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+        gone = (t for t in targets if "://" not in t and not (page.parent / t).exists())
+        dead += [f"{page.relative_to(root)}: {target}" for target in gone]
     return dead
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, Question, View
 from medpo_cli.evaluation.grounding import asserted, preference_counts
-from medpo_cli.evaluation.items import answer_counts, drift_counts, flip_counts, make_score
+from medpo_cli.evaluation.items import answer_counts, flip_counts, make_score, with_drift
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Score
 from medpo_cli.text.facts import extract
 from medpo_cli.text.lexicon import Lexicon
@@ -68,18 +68,15 @@ def twins(case: Case) -> dict[str, ImageRef]:
 
 def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon) -> list[list[Score]]:
     """For each case one score per arm, in the order of ``arms.names``."""
-    first: dict[str, list[str]] = {}
     scores: list[list[Score]] = [[] for _ in asked]
     for arm in arms.names:
         answers = arms.answers(arm, [item.clean for item in asked])
-        first[arm] = answers
         others = _changed_answers(arm, asked, answers, arms, lexicon)
         for k, item in enumerate(asked):
             counts, ext = answer_counts(item.case, answers[k], lexicon)
             counts |= flip_counts(item.case, answers[k], *others[k], lexicon)
-            if arm != arms.names[0]:
-                counts |= drift_counts(item.case, answers[k], first[arms.names[0]][k])
-            scores[k].append(make_score(item.case, arm, counts, answer=answers[k], ext=ext))
+            score = make_score(item.case, arm, counts, answer=answers[k], ext=ext)
+            scores[k].append(with_drift(score, scores[k][0]) if scores[k] else score)
     return scores
 
 

@@ -43,6 +43,9 @@ KINDS = {
 """Headings of the parts of a table."""
 
 
+Verdict = Literal["better", "worse", "changed", "unclear", ""]
+
+
 @dataclass(frozen=True)
 class Row:
     """One measure across arms.
@@ -50,14 +53,22 @@ class Row:
     Attributes:
         measure: its definition.
         cells: by arm, in the order of the summaries; None where it was not measured.
-        change: the difference of the last arm against the first, if there is one.
-        verdict: of the change: ``better`` or ``worse`` only when its interval excludes 0.
+        changes: by arm, the difference against the first arm, where there is one.
     """
 
     measure: Measure
     cells: dict[str, Interval | None]
-    change: Interval | None
-    verdict: Literal["better", "worse", "changed", "unclear", ""]
+    changes: dict[str, Interval]
+
+    @property
+    def change(self) -> Interval | None:
+        """The difference, where two arms are compared."""
+        return next(iter(self.changes.values())) if len(self.changes) == 1 else None
+
+    @property
+    def verdict(self) -> "Verdict":
+        """Of the one difference; see ``verdict``."""
+        return verdict(self.measure, self.change)
 
 
 def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, extra: Sequence[str] = ()) -> list[Row]:
@@ -75,12 +86,13 @@ def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, e
         cells = {str(arm.arm): arm.metrics.get(name) for arm in arms}
         if all(cell is None for cell in cells.values()):
             continue
-        change = differences[-1].metrics.get(name) if differences else None
-        rows.append(Row(_measure(name), cells, change, verdict(_measure(name), change)))
+        changes = {str(one.arm): one.metrics[name] for one in differences if name in one.metrics}
+        rows.append(Row(measure_of(name), cells, changes))
     return rows
 
 
-def _measure(name: str) -> Measure:
+def measure_of(name: str) -> Measure:
+    """The measure of a name, co-occurrence included."""
     if name.startswith("cooccurrence."):
         return cooccurrence(*name.removeprefix("cooccurrence.").split("->"))
     return BY_NAME[name]
@@ -102,7 +114,7 @@ def shortcuts(summaries: Sequence[Summary], *, at_least: float = 0.3, limit: int
     return sorted(values, key=lambda name: (-values[name], name))[:limit]
 
 
-def verdict(measure: Measure, change: Interval | None) -> Literal["better", "worse", "changed", "unclear", ""]:
+def verdict(measure: Measure, change: Interval | None) -> Verdict:
     """What a difference says: nothing unless its 95 % interval excludes 0."""
     if change is None or change.low is None or change.high is None:
         return ""
@@ -139,7 +151,7 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -
     if not rows:
         return ""
     arms = list(rows[0].cells)
-    compared = any(row.change for row in rows)
+    compared = len(arms) == 2 and any(row.change for row in rows)
     head = ["", "", "n", *arms, *(["difference [95 %]", "p", "fixed/broken", ""] if compared else [])]
     parts = [(title, [_line(row, compared) for row in own]) for title, own in sections(rows)]
     lines = [head, *(line for _, own in parts for line in own)]
@@ -151,14 +163,14 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -
     out = [text(head)]
     for title, own in parts:
         out += [title, *map(text, own)]
-    if compared:
+    if any(row.changes for row in rows):
         out.append("+ better, ! worse, ~ changed, = not told apart (95 % interval of the difference holds 0)")
     return "\n".join(out)
 
 
 def _line(row: Row, compared: bool) -> list[str]:
     counted = next(cell.n for cell in row.cells.values() if cell)
-    values = [_cell(row.measure, cell) for cell in row.cells.values()]
+    values = [_cell(row, arm, marked=not compared) for arm in row.cells]
     line = [f"  {row.measure.label}", unit(row.measure), str(counted), *values]
     if not compared:
         return line
@@ -173,8 +185,13 @@ def _line(row: Row, compared: bool) -> list[str]:
     return [*line, shown, probability(change.p), both, MARKS[row.verdict]]
 
 
-def _cell(measure: Measure, cell: Interval | None) -> str:
-    return "" if cell is None else number(measure, cell.value)
+def _cell(row: Row, arm: str, *, marked: bool) -> str:
+    """A value; among several arms with the mark of its difference against the first."""
+    cell = row.cells[arm]
+    if cell is None:
+        return ""
+    mark = f" {MARKS[verdict(row.measure, row.changes.get(arm))]}" if marked and row.changes else ""
+    return number(row.measure, cell.value) + mark
 
 
 def probability(p: float | None) -> str:

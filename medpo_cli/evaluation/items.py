@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from medpo_cli.evaluation.answers import closed_counts, open_counts
 from medpo_cli.evaluation.grounding import (
     answer_flips,
@@ -73,10 +75,15 @@ def flip_counts(
     return counts
 
 
-def drift_counts(case: Case, answer: str, base: str) -> dict[str, float]:
-    """Counts of how far the wording moved from the base's."""
-    kind = kind_of(case)
-    return {f"{kind}.drift_items": 1.0, f"{kind}.drift": drift(answer, base)}
+def with_drift(score: Score, base: Score) -> Score:
+    """The score with how far its wording moved from the base's, where both answers are known."""
+    if score.task is None or score.answer is None or base.answer is None:
+        return score
+    kind = KINDS[score.task]
+    if f"{kind}.drift" in score.metrics:
+        return score
+    moved = {f"{kind}.drift_items": 1.0, f"{kind}.drift": drift(score.answer, base.answer)}
+    return msgspec.structs.replace(score, metrics=score.metrics | moved)
 
 
 def make_score(

@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 
 from medpo_cli.errors import BadInputError
+from medpo_cli.evaluation.items import with_drift
 from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PROFILE, Measure, cooccurrence
 from medpo_cli.evaluation.statistics import (
     Floats,
@@ -36,10 +37,14 @@ def summarise(
 
     Returns:
         One summary per arm with 95 % intervals, then the differences (``against`` is set).
+
+    Raises:
+        BadInputError: the arms hold different items, or in another order.
     """
     names = list(arms)
     if not names or not arms[names[0]]:
         return []
+    arms = _against_base(arms)
     measures = [*MEASURES, *_cooccurrences(arms[names[0]])]
     codes = group_codes([score.group or score.id for score in arms[names[0]]])
     sums = {name: _sums(scores, measures, codes) for name, scores in arms.items()}
@@ -54,6 +59,17 @@ def summarise(
         metrics = _differences(measures, sums[name], change, draws[k] - draws[0], (arms[first], arms[name]))
         out.append(_summary(name, first, metrics, seed, versions))
     return out
+
+
+def _against_base(arms: Mapping[str, Sequence[Score]]) -> dict[str, Sequence[Score]]:
+    """The arms, checked, with the drift of later ones from the first where it was not measured yet."""
+    base, *others = arms.values()
+    for scores in others:
+        if [score.id for score in scores] != [score.id for score in base]:
+            raise BadInputError("the arms were not scored on the same items in the same order")
+    names = list(arms)
+    drifted = [[with_drift(score, first) for score, first in zip(scores, base, strict=True)] for scores in others]
+    return {names[0]: base, **dict(zip(names[1:], drifted, strict=True))}
 
 
 def compare(

@@ -171,6 +171,28 @@ def test_table_of_one_arm_has_no_difference() -> None:
     assert "difference" not in table(_summarise(base=_run("01")))
 
 
+def test_several_arms_are_marked_against_the_first() -> None:
+    arms = {"base": _run("0" * 20), "up": _run("1" * 20, arm="up"), "same": _run("0" * 20, arm="same")}
+    line = next(line for line in table(_summarise(**arms)).splitlines() if "questions right" in line)
+    assert line.split()[4:] == ["20", "0.0", "100.0", "+", "0.0", "="]
+
+
+def test_arms_of_other_items_are_refused() -> None:
+    with pytest.raises(BadInputError, match="same items"):
+        _summarise(base=_run("01"), aligned=_run("011", arm="aligned"))
+    with pytest.raises(BadInputError, match="same items"):
+        _summarise(base=_run("01"), aligned=_run("01", arm="aligned")[::-1])
+
+
+def test_drift_is_filled_in_where_answers_are_known() -> None:
+    base, aligned = (
+        [Score(id="a", task="report", arm=arm, metrics={"report.items": 1.0}, profile="medpo", answer=text)]
+        for arm, text in (("base", "a b c d"), ("aligned", "a b c x"))
+    )
+    assert _summarise(base=base, aligned=aligned)[1].metrics["report.drift"].value == 0.25
+    assert compare(base, aligned, resamples=100)[1].metrics["report.drift"].value == 0.25
+
+
 def test_shortcuts_are_added_to_the_table() -> None:
     summaries = _summarise(base=_tempted(["present"] * 24))
     assert shortcuts(summaries) == ["cooccurrence.a->b"]

@@ -4,6 +4,7 @@ Destroying it costs the picture as much as destroying the lesion does, but no ev
 moved in the plane only, so that a control is seen on the same slices as its lesion.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -31,10 +32,21 @@ MIDLINE_RANGE = 0.15
 
 
 class Ground:
-    """What the search needs of one image, worked out once: body, brightness, plane of symmetry."""
+    """What the search needs of some slices of an image, worked out once: body, brightness, symmetry.
 
-    def __init__(self, image: Image) -> None:
-        self.image = image
+    Args:
+        image: picture or volume.
+        slices: range of axis 2 that the search looks at.
+    """
+
+    def __init__(self, image: Image, slices: slice = slice(None)) -> None:
+        self.slices = slices
+        self.image = dataclasses.replace(
+            image,
+            array=image.array[:, :, slices],
+            padding=None if image.padding is None else image.padding[:, :, slices],
+            window=resolve_window(image),
+        )
 
     @functools.cached_property
     def body(self) -> Mask:
@@ -71,11 +83,20 @@ def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Gen
     """Mask of a control site and how it was found, None where no site is legal.
 
     Args:
-        ground: the image.
-        region: the destroyed region, bool ``[X, Y, Z]``.
+        ground: the slices of the image that the region lies on.
+        region: the destroyed region, bool ``[X, Y, Z]`` of the whole image.
         lesions: all regions of the record, ``region`` among them.
         rng: picks among the most similar sites.
     """
+    found = _find(ground, region[:, :, ground.slices], lesions[:, :, ground.slices], rng)
+    if found is None:
+        return None
+    mask = np.zeros_like(region)
+    mask[:, :, ground.slices] = found[0]
+    return mask, found[1]
+
+
+def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator) -> Site | None:
     around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1, 1), bool)
     forbidden = ~ground.body | ndimage.binary_dilation(lesions, around)
     mirrored = mirror(region, side_axis(ground.image), ground.symmetry)

@@ -91,6 +91,7 @@ def write_once(path: Path, data: bytes) -> None:
     try:
         if path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
         raise CannotCreateError("the folder for corrupted images cannot be written (--images)") from None
     write_atomic(path, data)

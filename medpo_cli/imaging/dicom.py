@@ -4,14 +4,18 @@ Values are decoded by pydicom; every check that it leaves to the caller is made 
 ever appears in an error.
 """
 
+import contextlib
 import io
+import logging
 import struct
 import warnings
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
 import pydicom
 from pydicom import uid
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 
@@ -46,13 +50,26 @@ def decode(data: bytes) -> Image:
         RecordError: ``unsupported-syntax``, ``dicom-parse``, ``not-image``, ``no-pixels``, ``bad-tag``,
             ``too-large``, ``truncated``, ``shape-mismatch``, ``bad-rescale``, ``burned-in``, ``decode``.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values.
+    with quiet():
         check_syntax(transfer_syntax(data))
         dataset = _parse(data)
         frames = check_header(dataset)
         stored = _stored(dataset, frames)
-        return _image(dataset, stored)
+        return _image(dataset, stored.astype(stored.dtype.newbyteorder("="), copy=False))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence pydicom, whose warnings and log lines quote values."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def transfer_syntax(data: bytes) -> str | None:
@@ -144,12 +161,12 @@ def _check_length(dataset: Any, bits: int, photometric: str) -> None:
 
 def _stored(dataset: Any, frames: int) -> Array:
     """Stored values ``[frames, rows, columns(, 3)]``."""
+    if not get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
+        fail("unsupported-syntax", "no decoder for this compression is installed; save the image uncompressed")
     try:
         array = pixel_array(dataset)
     except MemoryError:
         fail("too-large", "the decoded pixels do not fit into memory")
-    except (NotImplementedError, RuntimeError):
-        fail("unsupported-syntax", "no decoder for this compression (pip install 'medpo[codecs]' adds some)")
     except Exception:
         fail("decode", "the pixel data cannot be decoded")
     shape: tuple[int, ...] = (frames, number(dataset, "Rows"), number(dataset, "Columns"))

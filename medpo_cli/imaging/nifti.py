@@ -244,7 +244,7 @@ def encode(image: Image, array: Array, *, level: int = 1) -> bytes:
     if array.shape != image.array.shape or array.dtype != image.array.dtype:
         raise ValueError("array and image differ in shape or type")
     header = nibabel.Nifti1Header()
-    header.set_data_dtype([("R", "u1"), ("G", "u1"), ("B", "u1")] if image.colour else array.dtype)
+    header.set_data_dtype(np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]) if image.colour else array.dtype)
     header.set_data_shape(image.shape)
     _put_grid(header, image.grid or grid_of(image.affine, image.spacing))
     header["scl_slope"], header["scl_inter"] = image.slope, image.inter

@@ -82,7 +82,7 @@ RANDOM = {"harmonic-texture", "gaussian"}
 
 def _placed(array: Array, mask: Mask, values: Values) -> Array:
     """Copy of ``array`` with ``values`` (``[n]`` or ``[n, 3]``) inside the mask."""
-    out = array.copy()
+    out = array.copy(order="K")  # File order: another one costs two transpositions of a volume.
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)

@@ -14,10 +14,12 @@ from medpo_cli.schema.records import RegionProof
 
 def outside_hash(array: Array, mask: Mask) -> str:
     """sha256 (hex) of type, shape and voxels (order of NIfTI, little endian) with the region zeroed."""
-    kept = array.copy()
+    kept = array.copy(order="K")
     kept[mask] = 0
     about = f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode()
-    return hashlib.sha256(about + file_order(kept).tobytes()).hexdigest()
+    digest = hashlib.sha256(about)
+    digest.update(file_order(kept).data)
+    return digest.hexdigest()
 
 
 def contrast(image: Image, array: Array, mask: Mask, near: Mask) -> float:

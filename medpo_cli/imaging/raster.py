@@ -16,14 +16,18 @@ MAX_PIXELS = 89_478_485
 """Pillow's own limit for a picture (a quarter of a GiB as RGB)."""
 ORIENTATION = 0x0112
 """EXIF tag: how the camera was held."""
+END = b"IEND\xaeB`\x82"
+"""Last chunk of a PNG with its checksum; Pillow reads on without it."""
 
 
 def decode(data: bytes, kind: Kind) -> Image:
     """Image of a PNG or JPEG file's bytes; transparency is dropped, palette and CMYK become RGB.
 
     Raises:
-        RecordError: ``too-large``, ``exif-orientation``, ``unsupported-format``, ``decode``.
+        RecordError: ``too-large``, ``truncated``, ``exif-orientation``, ``unsupported-format``, ``decode``.
     """
+    if kind == "png" and END not in data:
+        raise RecordError("truncated", "the picture ends before its last chunk")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Pillow.DecompressionBombWarning)

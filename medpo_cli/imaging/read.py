@@ -46,8 +46,8 @@ def open_source(path: Path, field: str | None = None) -> Source:
         raise RecordError("file-not-found", "file not found", field) from None
     except OSError:
         raise RecordError("unreadable", "the file cannot be opened", field) from None
-    with os.fdopen(descriptor, "rb") as stream:
-        about = os.fstat(stream.fileno())
+    try:
+        about = os.fstat(descriptor)
         key = (str(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
         if (kept := _CACHE.get(key)) is not None:
             return kept
@@ -57,7 +57,10 @@ def open_source(path: Path, field: str | None = None) -> Source:
             raise RecordError("empty-file", "the file is empty", field)
         if about.st_size > MAX_FILE_BYTES:
             raise RecordError("too-large", f"the file is larger than {MAX_FILE_BYTES} bytes", field)
-        data = stream.read(about.st_size)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(about.st_size)
+    finally:
+        os.close(descriptor)
     source = Source(_decode_named(data, path, field), hashlib.sha256(data).hexdigest())
     _CACHE.put(key, source)
     return source

@@ -63,7 +63,7 @@ def box_mask(region: Region, image: Image, frame: int | None) -> Mask:
     x0, y0, x1, y1 = region.box
     columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
     inside = ((rows >= y0) & (rows < y1))[:, None] & ((columns >= x0) & (columns < x1))
-    mask = np.zeros(image.shape, bool)
+    mask = np.zeros(image.shape, bool, order="F")
     mask[:, :, index] = from_picture(inside, image.affine)
     return mask
 
@@ -107,7 +107,7 @@ def select(labels: Array, value: int | None, field: str, *, soft: bool) -> Mask:
 
 def union(masks: Sequence[Mask]) -> Mask:
     """All voxels of any of the masks."""
-    whole = masks[0].copy()
+    whole = masks[0].copy(order="K")
     for mask in masks[1:]:
         whole |= mask
     return whole

@@ -13,7 +13,7 @@ from medpo_cli.errors import ConfigError, RecordError
 from medpo_cli.imaging import corruption, regions
 from medpo_cli.imaging.control import Ground, find_control
 from medpo_cli.imaging.image import Image, Mask, content_hash
-from medpo_cli.imaging.window import checked_source, frame_of, resolve_window
+from medpo_cli.imaging.window import checked_source, resolve_window
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Region, Window
@@ -91,7 +91,9 @@ class Corrupter:
             return self._whole(record, ref, image, too_large=region is not None)
         done = self._destroyed(ref, image, region, self.config.operator, "lesion")
         if done.region.changed == 0:
-            raise RecordError("no-effect", "destroying the region changed nothing: the mask marks no structure")
+            raise RecordError(
+                "no-effect", "destroying the region changed nothing: the mask marks no structure", "$.regions"
+            )
         control = self._control(record, ref, image, region, masks) if self.config.control else None
         return msgspec.structs.replace(record, corrupted=done, control=control)
 
@@ -115,7 +117,7 @@ class Corrupter:
         about: corruption.Parameters = {"lesions": regions.region_hash(lesions)}
         key = corruption.key_of(image.content, region, "control", about, self.config.seed)
         site = self._sites.get_or(
-            key, lambda: find_control(image.ground, region, lesions, corruption.stream_of(key)[1])
+            key, lambda: find_control(image.ground(region), region, lesions, corruption.stream_of(key)[1])
         )
         if site is None:
             self.counts["no legal control site"] += 1
@@ -124,8 +126,8 @@ class Corrupter:
 
     def _prepared(self, ref: ImageRef, field: str) -> "Prepared":
         source = checked_source(ref, self.context, field)
-        if ref.frame is not None:
-            frame_of(source.image, ref.frame)
+        if ref.frame is not None and ref.frame >= source.image.shape[2]:
+            raise RecordError("frame-out-of-range", "the image has no such frame", f"{field}.frame")
         return self._images.get_or(source.sha256, lambda: Prepared(source.image))
 
     def _mask(self, region: Region, image: "Prepared", ref: ImageRef, number: int) -> Mask:
@@ -162,8 +164,13 @@ class Prepared:
     def __init__(self, image: Image) -> None:
         self.image = image
         self.content = content_hash(image)
-        self.ground = Ground(image)
+        self._grounds: Recent[Ground] = Recent(KEPT_IMAGES)
         self._window = resolve_window(image)
+
+    def ground(self, region: Mask) -> Ground:
+        """What a control search needs of the slices that ``region`` lies on."""
+        slices = regions.box_of(region)[2]
+        return self._grounds.get_or((slices.start, slices.stop), lambda: Ground(self.image, slices))
 
     def window(self, ref: ImageRef) -> Window | None:
         """The window the source is seen through, which the copy cannot work out by itself."""

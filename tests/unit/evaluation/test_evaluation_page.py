@@ -1,5 +1,7 @@
 """The page: one file, nothing from outside, nothing unescaped, no word that was not asked for."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -9,15 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medpo_cli.errors import CannotCreateError
 from medpo_cli.evaluation.headline import headline
-from medpo_cli.evaluation.page import Answer, CaseView, Chip, Outline, Page, Picture, write_page
+from medpo_cli.evaluation.page import (
+    Answer,
+    CaseView,
+    Chip,
+    Outline,
+    Page,
+    Picture,
+    write_page,
+    write_records_page,
+)
 from medpo_cli.evaluation.page.draw import box_outline, outline, png_address
 from medpo_cli.evaluation.page.render import render
 from medpo_cli.evaluation.page.words import marked, spans
 from medpo_cli.evaluation.summaries import summarise
-from medpo_cli.schema.records import Score
+from medpo_cli.io.context import Context
+from medpo_cli.schema.records import Case, ImageRef, Pair, Policy, Response, Sample, Score, Span
 
 SECRET = "Zebrafish"  # a word of the answers that occurs nowhere else
 
@@ -136,8 +149,10 @@ def test_with_text_the_words_are_there_and_the_differing_ones_marked() -> None:
 
 
 def test_the_cap_is_stated() -> None:
-    assert "2 of 240 cases are on this page" in render(_page(_case(1), _case(2), total=240))
-    assert "cases are on this page" not in render(_page(_case(1), _case(2)))
+    assert "2 of 240 are on this page." in render(_page(_case(1), _case(2), total=240))
+    some = render(_page(_case(1), _case(2, fixed=True), total=240))
+    assert "2 of 240 cases are on this page, fixed and broken ones first." in some
+    assert "on this page" not in render(_page(_case(1), _case(2)))
 
 
 def test_a_page_of_cases_only_has_no_table() -> None:
@@ -191,11 +206,6 @@ def test_outline_by_hand() -> None:
 
 
 def test_png_keeps_every_pixel() -> None:
-    import base64
-    import io
-
-    from PIL import Image
-
     colour = np.random.default_rng(1).integers(0, 256, (5, 6, 3)).astype(np.uint8)
     grey = np.repeat(colour[..., :1], 3, axis=2)
     for pixels in (colour, grey):
@@ -259,3 +269,27 @@ def test_keys_filters_and_clicks_in_a_browser(tmp_path: Path) -> None:
         True,
     ]  # fmt: skip
     assert "<title>error" not in done.stdout
+
+
+def test_records_are_shown_with_their_spans(tmp_path: Path) -> None:
+    Image.fromarray(np.full((6, 6), 9, np.uint8)).save(tmp_path / "a.png")
+    fields = {"image": ImageRef(path="a.png"), "prompt": "Look", "task": "report"}
+    pair = Pair(
+        id="p", **fields, chosen="No small effusion", rejected="A small effusion", origin="corrected",
+        on_policy="rejected", spans=[Span(kind="status", chosen=(0, 2), rejected=(0, 1), source="rule")],
+    )  # fmt: skip
+    gone = Case(id="gone", image=ImageRef(path="b.png"), prompt="Look", task="report")
+    sample = Sample(
+        id="s", **fields, policy=Policy(model="m", digest="d"), responses=[Response(text=SECRET), Response(text="b")]
+    )
+    rejected: list[str | None] = []
+    context = Context(tmp_path, reject=lambda item, _error: rejected.append(item))
+    path = tmp_path / "page.html"
+    assert write_records_page(path, iter([pair, gone, sample]), context, with_text=True) == 3
+    html = path.read_text()
+    assert rejected == ["gone"]
+    assert re.findall(r"<mark>(.*?)</mark>", html) == ["No", "A"]
+    assert re.findall(r"<h4>(.*?)</h4>", html) == ["chosen", "rejected (the policy&#39;s own)", "answer 1", "answer 2"]
+    assert _check(html).open == []
+    write_records_page(path, [sample], context, with_text=False)
+    assert SECRET not in path.read_text()

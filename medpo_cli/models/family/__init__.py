@@ -3,11 +3,14 @@
 from typing import Any
 
 from medpo_cli.models.family.base import EncodedPrompt, Family, ImageFeatures
+from medpo_cli.models.family.gemma3 import Gemma3
 from medpo_cli.models.family.generic import Generic
+from medpo_cli.models.family.idefics import Idefics
+from medpo_cli.models.family.internvl import InternVL
 from medpo_cli.models.family.llava import Llava
 from medpo_cli.models.family.qwen_vl import QwenVL
 
-FAMILIES: tuple[type[Family], ...] = (Llava, QwenVL)
+FAMILIES: tuple[type[Family], ...] = (Llava, QwenVL, InternVL, Idefics, Gemma3)
 
 
 def family_of(model: Any, image_token_id: int) -> Family:

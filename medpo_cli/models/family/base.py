@@ -56,6 +56,8 @@ class Family:
         forest: a 4-D boolean mask may let several answers share one row; true only where a test proves it.
         reuses_features: features may be computed once and given to many forward passes.
         position_axes: 1, or 3 for M-RoPE (time, height, width).
+        tree_masks: what a test proved about the family; ``forest`` also looks at the model's layers.
+        stacked: the model wants features as one tensor [images, N, H] instead of a list.
     """
 
     name: ClassVar[str]
@@ -63,6 +65,7 @@ class Family:
     reuses_features: ClassVar[bool] = True
     position_axes: ClassVar[int] = 1
     tree_masks: ClassVar[bool] = False
+    stacked: ClassVar[bool] = False
 
     def __init__(self, model: Any, image_token_id: int) -> None:
         self.model = model
@@ -92,7 +95,8 @@ class Family:
 
     def image_inputs(self, features: Sequence[ImageFeatures]) -> dict[str, Any]:
         """Keyword arguments of the model's forward that inject the features, in order of appearance."""
-        images = SimpleNamespace(pooler_output=[part for one in features for part in one.tokens])
+        tokens: Any = [part for one in features for part in one.tokens]
+        images = SimpleNamespace(pooler_output=torch.stack(tokens) if self.stacked else tokens)
         added = [part for one in features for part in one.deepstack]
         if added:
             images.deepstack_features = [list(level) for level in zip(*added, strict=True)]

@@ -1,4 +1,4 @@
-"""LLaVA: CLIP or SigLIP tower, projector, any causal language model; one position axis."""
+"""LLaVA and LLaVA-NeXT: CLIP or SigLIP tower, projector, any causal language model; one position axis."""
 
 from typing import ClassVar
 
@@ -6,8 +6,8 @@ from medpo_cli.models.family.base import Family
 
 
 class Llava(Family):
-    """``pixel_values`` [images, 3, H, W]; every image becomes the same number of tokens."""
+    """``pixel_values`` [images, 3, H, W], or [images, tiles, 3, H, W] with ``image_sizes`` [images, 2] (NeXT)."""
 
     name = "llava"
-    model_types: ClassVar[frozenset[str]] = frozenset({"llava"})
+    model_types: ClassVar[frozenset[str]] = frozenset({"llava", "llava_next"})
     tree_masks = True

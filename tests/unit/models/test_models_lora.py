@@ -95,6 +95,20 @@ def test_saved_adapter_loads_with_plain_peft(folder: Path, tmp_path: Path, image
     torch.testing.assert_close(logits(vlm, images), expected, rtol=0, atol=1e-6)
 
 
+def test_a_loaded_adapter_can_be_switched_off(folder: Path, tmp_path: Path, images) -> None:  # type: ignore[no-untyped-def]
+    vlm = load_model(folder)
+    base = logits(vlm, images)
+    add_lora(vlm, rank=4)
+    stir(vlm)
+    save_adapter(vlm, tmp_path)
+    loaded = load_model(folder, adapter=tmp_path)
+    torch.testing.assert_close(logits(loaded, images), logits(vlm, images), rtol=0, atol=1e-6)
+    with reference(loaded):
+        assert torch.equal(logits(loaded, images), base)
+    with pytest.raises(UnavailableError, match="carries an adapter already"):
+        add_lora(loaded)
+
+
 def test_a_second_adapter_is_refused(vlm: VisionLanguageModel) -> None:
     add_lora(vlm, rank=2)
     with pytest.raises(UnavailableError, match="carries an adapter already"):

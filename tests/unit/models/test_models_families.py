@@ -1,0 +1,153 @@
+"""What each family's entry claims, proved on tiny random models of its stock classes."""
+
+import numpy as np
+import pytest
+import torch
+from data.tiny_families import BUILDERS
+from PIL import Image
+
+from medpo_cli.models import tiny
+from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family import FAMILIES, ImageFeatures
+from medpo_cli.models.family.generic import Generic
+from medpo_cli.models.generate import Request, generate
+from medpo_cli.models.lora import add_lora, trainable
+from medpo_cli.models.score import answer_logprobs
+from medpo_cli.schema.records import Decoding
+
+EXPECTED = {
+    "qwen2_vl": ("qwen_vl", True),
+    "qwen3_vl": ("qwen_vl", True),
+    "llava_next": ("llava", True),
+    "internvl": ("internvl", True),
+    "idefics3": ("idefics", True),
+    "gemma3": ("gemma3", False),
+}
+
+
+@pytest.fixture(params=sorted(BUILDERS))
+def member(request: pytest.FixtureRequest) -> VisionLanguageModel:
+    return VisionLanguageModel(*BUILDERS[request.param](), name=request.param)
+
+
+def whole(vlm: VisionLanguageModel, ids: torch.Tensor, prompt) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """The library's own forward, pixels and all."""
+    with torch.no_grad():
+        return vlm.base(input_ids=ids, **prompt.vision, **vlm.family.token_inputs(ids)).logits
+
+
+def test_every_family_is_tried_here() -> None:
+    """LLaVA and Qwen2.5-VL have their own tests."""
+    tried = set(BUILDERS) | {"llava", "qwen2_5_vl"}
+    assert tried == {kind for family in FAMILIES for kind in family.model_types}
+
+
+def test_family_and_forest(member: VisionLanguageModel) -> None:
+    assert (member.family.name, member.forest) == EXPECTED[member.name]
+
+
+def test_token_types_are_the_processors(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    prompt = member.encode_prompt("?", images[:1])
+    features = member.image_features([prompt])[0]
+    assert int(prompt.image_positions.sum()) == sum(len(part) for part in features.tokens)
+    ours = member.family.token_inputs(prompt.input_ids[None])
+    text = member.processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}], add_generation_prompt=True
+    )
+    theirs = member.processor(images=[Image.fromarray(images[0])], text=[text], return_tensors="pt")
+    for name, types in ours.items():
+        assert torch.equal(types, theirs[name].long())
+
+
+def test_injected_features_give_the_librarys_logits(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    prompt, answer = member.encode_prompt("Which side?", images[:2]), member.encode_answer("The left.")
+    ids = torch.cat([prompt.input_ids, answer.ids])[None]
+    ours = member.forward(
+        ids, features=member.image_features([prompt]), position_ids=member.row_positions([prompt], ids.shape[1])
+    )
+    torch.testing.assert_close(ours, whole(member, ids, prompt), rtol=0, atol=2e-5)
+
+
+def test_features_do_not_depend_on_their_neighbours(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    prompts = [member.encode_prompt("?", [image]) for image in images]
+    for prompt, together in zip(prompts, member.image_features(prompts), strict=True):
+        alone = member.image_features([prompt])[0]
+        assert len(alone.tokens) == len(together.tokens)
+        for one, other in zip(alone.tokens, together.tokens, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+
+
+def test_a_tree_mask_equals_separate_rows(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    """Two answers behind one prompt, the second blind to the first, against two rows."""
+    prompt = member.encode_prompt("Is there a nodule?", images[:1])
+    answers = [member.encode_answer(text).ids for text in ("Yes, on the left.", "No.")]
+    ids = torch.cat([prompt.input_ids, *answers])[None]
+    size, first = len(prompt), len(answers[0])
+    mask = torch.ones(ids.shape[1], ids.shape[1]).tril().bool()
+    mask[size + first :, size : size + first] = False
+    if not member.forest:
+        pytest.skip("this family shares no rows")
+    tails = [member.positions(prompt, size + len(answer))[:, size:] for answer in answers]
+    positions = torch.cat([member.positions(prompt, size), *tails], dim=1)[:, None]
+    features = member.image_features([prompt])
+    tree = member.forward(ids, features=features, attention_mask=mask[None, None], position_ids=positions)[0]
+    for answer, start in zip(answers, (size, size + first), strict=True):
+        alone = whole(member, torch.cat([prompt.input_ids, answer])[None], prompt)[0, size:]
+        torch.testing.assert_close(tree[start : start + len(answer)], alone, rtol=0, atol=2e-5)
+
+
+def test_batches_do_not_change_answers(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    asked = [Request(text, [image]) for image in images for text in ("Is there a nodule?", "?")]
+    asked.append(Request("Hello", []))
+    decoding = Decoding(max_tokens=8)
+    together = generate(member, asked, decoding)
+    alone = [generate(member, [one], decoding, batch=1)[0] for one in asked]
+    assert [answers[0].text for answers in together] == [answers[0].text for answers in alone]
+
+
+def test_answers_are_the_librarys(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    for image in images[:2]:
+        prompt = member.encode_prompt("Which side?", [image])
+        ids = prompt.input_ids[None]
+        theirs = member.base.generate(
+            input_ids=ids, **prompt.vision, **member.family.token_inputs(ids), max_new_tokens=8, do_sample=False
+        )
+        ours = generate(member, [Request("Which side?", [image])], Decoding(max_tokens=8))[0][0]
+        assert ours.text == member.decode(theirs[0, len(prompt) :].tolist())
+
+
+def test_scores_do_not_depend_on_the_batch(member: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    items = [("Is there a nodule?", [image], text) for image in images for text in ("Yes.", "No nodule is seen.")]
+    for item, together in zip(items, answer_logprobs(member, items), strict=True):
+        torch.testing.assert_close(together, answer_logprobs(member, [item])[0], rtol=0, atol=2e-5)
+
+
+def test_lora_stays_in_the_language_model(member: VisionLanguageModel) -> None:
+    """2 layers, 7 linears, A and B: 28 tensors (the check inside raises if one lies elsewhere)."""
+    add_lora(member, rank=2)
+    assert len(trainable(member)) == 28
+
+
+def test_the_generic_family_gives_the_same_answers(images: list[np.ndarray]) -> None:
+    """A LLaVA treated as an unknown model: slower, same words and scores."""
+    known, unknown = VisionLanguageModel(*tiny.build_llava()), VisionLanguageModel(*tiny.build_llava())
+    unknown.family = Generic(unknown.base, unknown.image_token_id)
+    asked = [Request(text, [image]) for image in images for text in ("Is there a nodule?", "?")]
+    decoding = Decoding(max_tokens=8)
+    assert not unknown.forest
+    assert isinstance(unknown.image_features([unknown.encode_prompt("?", images[:1])])[0], ImageFeatures)
+    ours, theirs = generate(known, asked, decoding), generate(unknown, asked, decoding)
+    assert [answers[0].text for answers in ours] == [answers[0].text for answers in theirs]
+    items = [(one.prompt, one.images, "No.") for one in asked]
+    for one, other in zip(answer_logprobs(known, items), answer_logprobs(unknown, items), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["eager", "window"])
+def test_no_tree_where_attention_is_not_plain(change: str) -> None:
+    model, processor = tiny.build_llava()
+    if change == "eager":
+        model.set_attn_implementation("eager")
+    else:
+        model.config.text_config.layer_types = ["full_attention", "sliding_attention"]
+    assert not VisionLanguageModel(model, processor).forest

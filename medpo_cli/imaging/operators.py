@@ -49,7 +49,8 @@ def gaussian(array: Array, mask: Mask, rng: np.random.Generator, settings: Setti
         rng: the random stream; one draw per voxel of the mask, in C order.
         settings: ``sigma`` and ``unit`` are used.
     """
-    inside = array[mask].astype(np.float64)
+    box = box_of(mask)
+    inside = array[box][mask[box]].astype(np.float64)
     grey = inside.ndim == 1 or bool((array == array[..., :1]).all())
     noise = rng.standard_normal(inside.shape[:1] if grey else inside.shape) * (settings.sigma * settings.unit)
     return _placed(array, mask, inside + (noise[:, None] if grey and inside.ndim == 2 else noise))
@@ -86,7 +87,8 @@ def _placed(array: Array, mask: Mask, values: Values) -> Array:
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)
-    out[mask] = values.astype(array.dtype)
+    box = box_of(mask)
+    out[box][mask[box]] = values.astype(array.dtype)
     return out
 
 

@@ -8,14 +8,15 @@ import numpy as np
 from medpo_cli.errors import OutputError
 from medpo_cli.imaging import nifti
 from medpo_cli.imaging.image import Array, Image, Mask, file_order
-from medpo_cli.imaging.regions import fraction, region_hash, ring, ring_width
+from medpo_cli.imaging.regions import box_of, fraction, region_hash, ring, ring_width
 from medpo_cli.schema.records import RegionProof
 
 
 def outside_hash(array: Array, mask: Mask) -> str:
     """sha256 (hex) of type, shape and voxels (order of NIfTI, little endian) with the region zeroed."""
     kept = array.copy(order="K")
-    kept[mask] = 0
+    box = box_of(mask)
+    kept[box][mask[box]] = 0
     about = f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode()
     digest = hashlib.sha256(about)
     digest.update(file_order(kept).data)
@@ -50,17 +51,20 @@ def prove(source: Image, path: Path, mask: Mask) -> RegionProof:
     outside = outside_hash(source.array, mask)
     if not same or outside_hash(result.array, mask) != outside:
         raise OutputError("a written image differs from its source outside the region")
-    different = source.array[mask] != result.array[mask]
+    width = ring_width(mask)
+    box = box_of(mask, int(np.ceil(width)))
+    region, before, after = mask[box], source.array[box], result.array[box]
+    different = before[region] != after[region]
     changed = different.any(axis=-1) if different.ndim == 2 else different
-    near = ring(mask, ring_width(mask))
+    near = ring(region, width)
     return RegionProof(
         mask=region_hash(mask),
         voxels=int(np.count_nonzero(mask)),
         fraction=fraction(mask),
         changed=float(changed.mean()),
         outside=outside,
-        contrast_before=contrast(source, source.array, mask, near),
-        contrast_after=contrast(source, result.array, mask, near),
+        contrast_before=contrast(source, before, region, near),
+        contrast_after=contrast(source, after, region, near),
     )
 
 

@@ -138,13 +138,13 @@ def _finding(finding: str, said: list[Fact], truth: list[Fact]) -> list[Match]:
                 truth.remove(partner)
                 pairs.append((fact, partner))
     paired = [partner for _, partner in pairs if partner is not None]
-    pairs += [(fact, _denier(fact, paired)) for fact in said]
+    pairs += [(fact, _repeated(fact, paired)) for fact in said]
     pairs += [(None, fact) for fact in truth]
     return [Match(finding, ours, theirs, _errors(ours, theirs)) for ours, theirs in pairs]
 
 
 def _split_both(facts: list[Fact], others: list[Fact]) -> list[Fact]:
-    """ "Both" counts as left and right where the other text speaks of each side on its own."""
+    """A fact about both sides counts as left and right where the other text speaks of each on its own."""
     if {"left", "right"} <= {fact.side for fact in others}:
         return [half for fact in facts for half in _halves(fact)]
     return list(facts)
@@ -180,15 +180,10 @@ def _no_conflict(a: Fact, b: Fact) -> bool:
     return a.side is None or b.side is None or "both" in (a.side, b.side)
 
 
-def _denier(fact: Fact, paired: list[Fact]) -> Fact | None:
-    """For a surplus denial: a true presence that it contradicts, already confirmed elsewhere."""
-    if fact.status != "absent":
-        return None
-    return next((other for other in paired if other.status == "present" and _covers(fact, other)), None)
-
-
-def _covers(denial: Fact, presence: Fact) -> bool:
-    return denial.side in (None, "both", presence.side)
+def _repeated(fact: Fact, paired: list[Fact]) -> Fact | None:
+    """For a surplus statement: the truth that another statement already met, if it is about the same."""
+    same = [other for other in paired if _no_conflict(fact, other) or fact.side == other.side]
+    return next((other for other in same if other.status == fact.status), same[0] if same else None)
 
 
 def _errors(said: Fact | None, truth: Fact | None) -> tuple[str, ...]:

@@ -1,0 +1,197 @@
+"""The ``edit`` stage: samples in, preference pairs out, by rules and with proof."""
+
+import hashlib
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from medpo_cli.errors import RecordError
+from medpo_cli.io.context import Context
+from medpo_cli.schema.config import EditConfig
+from medpo_cli.schema.records import Checks, Editor, Pair, Sample, Span
+from medpo_cli.text import edits
+from medpo_cli.text.comparison import Comparison, contradictory, meaning
+from medpo_cli.text.counterfactuals import Balance, Candidate, Draw, candidates
+from medpo_cli.text.lexicon import Lexicon, load_lexicon
+from medpo_cli.text.operations import Edited, apply
+from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read
+from medpo_cli.text.verify import check_text, verify
+
+_LATIN_SHARE = 0.7
+_ID_LENGTH = 200
+_Origin = Literal["corrected", "counterfactual"]
+
+
+def run(
+    records: Iterable[Sample], config: EditConfig, context: Context, *, earlier: Iterable[Pair] = ()
+) -> Iterator[Pair]:
+    """Turn the policy's answers into pairs of the answer and its minimal edit.
+
+    A wrong answer is corrected (rejected = what the policy said), a right one is made wrong in one
+    thing (chosen = what the policy said). With ``config.balance`` a corrected answer gives a second
+    pair, in which one of its right statements is made wrong. Equal answers of a sample count once.
+
+    Args:
+        records: samples; each needs a reference.
+        config: settings.
+        context: reject sink and progress. Codes: ``no-reference``, ``no-answer``, ``language``,
+            ``reference-contradiction``, ``no-edit``, ``normality-cap`` and those of ``text.verify``.
+        earlier: pairs that an interrupted run already wrote; they count for the balance of kinds.
+    """
+    stage = _Stage(config)
+    for pair in earlier:
+        if pair.origin == "counterfactual":
+            stage.balance.count_spans(pair.spans)
+    context.progress.start("edit")
+    for sample in records:
+        yield from stage.sample(sample, context)
+        context.progress.advance()
+
+
+class _Stage:
+    """Lexicon, editor and the running balance of one run."""
+
+    def __init__(self, config: EditConfig) -> None:
+        self.config = config
+        self.lexicon: Lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
+        self.balance = Balance(config.normality_cap)
+        digest = hashlib.sha256(f"rules\0{edits.VERSION}\0{self.lexicon.digest}".encode()).hexdigest()
+        self.editor = Editor(name="rules", version=edits.VERSION, digest=digest, seed=config.seed)
+
+    def sample(self, sample: Sample, context: Context) -> Iterator[Pair]:
+        """The pairs of all answers of one sample."""
+        if not (sample.reference or "").strip():
+            context.reject(sample.id, RecordError("no-reference", "the sample has no reference", "$.reference"))
+            return
+        seen: set[str] = set()
+        for index, response in enumerate(sample.responses):
+            text = unicodedata.normalize("NFC", response.text)
+            if text in seen:
+                continue
+            seen.add(text)
+            path = f"$.responses[{index}].text"
+            try:
+                pairs = _Answer(self, sample, index, text).pairs()
+            except RecordError as error:
+                context.reject(sample.id, RecordError(error.reason, error.message, error.path or path))
+                continue
+            yield from pairs
+
+
+class _Answer:
+    """One answer of a sample on its way to pairs."""
+
+    def __init__(self, stage: _Stage, sample: Sample, index: int, text: str) -> None:
+        self.stage, self.case, self.index = stage, sample, index
+        self.made = 0
+        _check_answer(text)
+        reference = unicodedata.normalize("NFC", sample.reference or "")
+        self.question: Question = ask(sample.prompt, sample.task, stage.lexicon)
+        self.truth: Reading = read(reference, self.question, stage.lexicon)
+        if contradictory(self.truth.facts):
+            raise RecordError("reference-contradiction", "the reference contradicts itself", "$.reference")
+        self.answer: Reading = read(text, self.question, stage.lexicon)
+        self.draw = Draw(stage.config.seed, sample.id, index)
+
+    def pairs(self) -> list[Pair]:
+        """Corrected pair and its protection, or counterfactuals."""
+        comparison, distance = difference(self.answer, self.truth)
+        if distance:
+            return self.corrected(comparison)
+        if not confirmed(self.answer, self.truth, comparison):
+            raise RecordError("no-edit", "nothing in the answer is settled by the reference")
+        return self.counterfactuals(self.answer, self.stage.config.per_sample, "chosen")
+
+    def corrected(self, comparison: Comparison) -> list[Pair]:
+        """The corrected pair, and with ``balance`` one that protects a statement that was right."""
+        lexicon = self.stage.lexicon
+        operations = edits.corrections(self.answer, self.truth, self.question, comparison, lexicon)
+        edited = apply(self.answer.text, operations)
+        if not edited.operations:
+            raise RecordError("no-edit", "no rule corrects this answer")
+        pair = self.pair(edited, "corrected", "rejected")
+        if not self.stage.config.balance:
+            return [pair]
+        after = read(edited.after, self.question, lexicon)
+        new = set(meaning(after.facts) - meaning(self.answer.facts))
+        return [pair] if after.bare else [pair, *self.counterfactuals(after, 1, None, new)]
+
+    def counterfactuals(
+        self, answer: Reading, wanted: int, on_policy: Literal["chosen"] | None, corrected: Collection[object] = ()
+    ) -> list[Pair]:
+        """Up to ``wanted`` pairs, rarest kind first; never of a statement that was corrected.
+
+        Raises:
+            RecordError: a right answer gave none (one that protects a corrected answer may be missing).
+        """
+        comparison, _ = difference(answer, self.truth)
+        found = candidates(answer, self.truth, self.question, comparison, self.stage.lexicon, self.draw)
+        kept = [candidate for candidate in found if candidate.operations and candidate.fact not in corrected]
+        ordered = self.stage.balance.order(kept, self.draw)
+        pairs: list[Pair] = []
+        refusal = _refusal(found, ordered)
+        while ordered and len(pairs) < wanted:
+            candidate = ordered.pop(0)
+            try:
+                pairs.append(self.pair(apply(answer.text, candidate.operations), "counterfactual", on_policy))
+            except RecordError as error:
+                refusal = error
+                continue
+            self.stage.balance.count(candidate)
+            ordered = self.stage.balance.order(ordered, self.draw)
+        if not pairs and on_policy is not None:
+            raise refusal
+        return pairs
+
+    def pair(self, edited: Edited, origin: _Origin, on_policy: Literal["chosen", "rejected"] | None) -> Pair:
+        """Verify an edit and put it into a record.
+
+        Raises:
+            RecordError: with the code of the check that failed.
+        """
+        corrected = origin == "corrected"
+        spans = edited.spans(chosen_is_after=corrected)
+        chosen, rejected = (edited.after, edited.before) if corrected else (edited.before, edited.after)
+        checks = verify(chosen, rejected, spans, self.truth, self.question, self.stage.lexicon)
+        return self.record(chosen, rejected, spans, checks, origin, on_policy)
+
+    def record(
+        self, chosen: str, rejected: str, spans: list[Span], checks: Checks, origin: _Origin,
+        on_policy: Literal["chosen", "rejected"] | None,
+    ) -> Pair:  # fmt: skip
+        """The pair with everything that the case carried."""
+        case = self.case
+        number, self.made = self.made, self.made + 1
+        return Pair(
+            id=pair_id(case.id, self.index, number), image=case.image, prompt=case.prompt, reference=self.truth.text,
+            task=case.task, group=case.group, regions=case.regions, corrupted=case.corrupted, control=case.control,
+            ext=case.ext, policy=case.policy, chosen=chosen, rejected=rejected, origin=origin, on_policy=on_policy,
+            spans=spans, editor=self.stage.editor, checks=checks,
+        )  # fmt: skip
+
+
+def pair_id(sample: str, index: int, number: int) -> str:
+    """``<sample>.<response>.<n>``; a sample id too long for that is cut and marked with its hash."""
+    tail = f".{index}.{number}"
+    if len(sample) + len(tail) > _ID_LENGTH:
+        mark = hashlib.blake2b(sample.encode(), digest_size=8).hexdigest()
+        sample = f"{sample[: _ID_LENGTH - len(tail) - len(mark) - 1]}-{mark}"
+    return sample + tail
+
+
+def _check_answer(text: str) -> None:
+    """Refuse answers that cannot be edited at all."""
+    if not text.strip():
+        raise RecordError("no-answer", "the answer is empty")
+    check_text(text, "")
+    letters = [mark for mark in text if mark.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(mark, "") or mark in "µμαβγ" for mark in letters)
+    if latin < _LATIN_SHARE * len(letters):
+        raise RecordError("language", "the answer is not in a language that the lexicon covers")
+
+
+def _refusal(found: list[Candidate], ordered: list[Candidate]) -> RecordError:
+    if found and not ordered:
+        return RecordError("normality-cap", "only a normality edit is possible, and their share is reached")
+    return RecordError("no-edit", "no rule makes this answer wrong in one thing")

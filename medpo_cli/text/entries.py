@@ -1,0 +1,83 @@
+"""The entries of a lexicon file, strict: unknown keys and wrong types are errors."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Phrases = list[Annotated[str, Meta(min_length=1, max_length=100)]]
+Table = dict[str, Phrases]
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the parts of a lexicon file."""
+
+
+class Statement(Entry, frozen=True):
+    """How a finding is stated in one style; see the head of ``chest_xray.toml`` for the notation."""
+
+    present: str
+    absent: str
+
+
+class Finding(Entry, frozen=True):
+    """One finding: its words, and the attribute values that a made-up one may have."""
+
+    name: str
+    terms: Annotated[Phrases, Meta(min_length=1)]
+    sides: bool = False
+    locations: list[str] = []
+    severities: list[str] = []
+    article: bool = True
+    statements: dict[str, Statement] = {}
+
+
+class Normality(Entry, frozen=True):
+    """A subject with what makes it normal or abnormal: "the heart is enlarged"."""
+
+    findings: Annotated[list[str], Meta(min_length=1)]
+    subjects: Annotated[Phrases, Meta(min_length=1)]
+    normal: Annotated[Phrases, Meta(min_length=1)]
+    abnormal: Annotated[Phrases, Meta(min_length=1)]
+
+
+class Cues(Entry, frozen=True):
+    """Triggers of negation and uncertainty, what ends their reach, and small words of structure."""
+
+    negation_before: Phrases = []
+    negation_after: Phrases = []
+    uncertain_before: Phrases = []
+    uncertain_after: Phrases = []
+    breakers: Phrases = []
+    joins: Phrases = []
+    prepositions: Phrases = []
+    ignore: Phrases = []
+    answers: Phrases = []
+    verbs: Phrases = []
+
+
+class Attributes(Entry, frozen=True):
+    """Canonical values of each attribute and the phrases that say them."""
+
+    side: Table = {}
+    location: Table = {}
+    severity: Table = {}
+    texture: Table = {}
+    change: Table = {}
+
+
+class Swaps(Entry, frozen=True):
+    """For a word the words that make its statement wrong."""
+
+    side: Table = {}
+    location: Table = {}
+    severity: Table = {}
+    change: Table = {}
+
+
+class Head(Entry, frozen=True):
+    """What a file is; ``language`` must be English, the only one the cues cover."""
+
+    name: str
+    version: str
+    language: Annotated[str, Meta(pattern="^en$")] = "en"

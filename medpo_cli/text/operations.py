@@ -1,0 +1,172 @@
+"""Edit operations on a text: replace ``[start, end)`` by other words; the operations are the spans."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from medpo_cli.errors import RecordError
+from medpo_cli.schema.records import Span, SpanKind
+from medpo_cli.text.fact import Offsets
+from medpo_cli.text.words import PLAIN_WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One replacement in a source text.
+
+    Attributes:
+        start, end: stretch of the source, code points; equal for an insertion.
+        quote: what stands there; must be equal, else the operation is for another text.
+        text: what shall stand there.
+        kind, label: kind of error and finding id.
+        source: the rule that made it.
+        confidence: 1 where the sentence says one thing, less where several statements were rewritten.
+        evidence: where the reference says so.
+    """
+
+    start: int
+    end: int
+    quote: str
+    text: str
+    kind: SpanKind
+    label: str | None
+    source: str
+    confidence: float = 1.0
+    evidence: Offsets | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A source text, its edited form, and where each operation lies in both."""
+
+    before: str
+    after: str
+    operations: tuple[Operation, ...]
+    places: tuple[tuple[Offsets, Offsets], ...]
+
+    def spans(self, *, chosen_is_after: bool) -> list[Span]:
+        """Spans of a pair whose chosen side is the edited (or the source) text."""
+        return [
+            Span(
+                kind=operation.kind,
+                label=operation.label,
+                chosen=after if chosen_is_after else before,
+                rejected=before if chosen_is_after else after,
+                source=operation.source,
+                confidence=operation.confidence,
+                evidence=operation.evidence,
+            )
+            for operation, (before, after) in zip(self.operations, self.places, strict=True)
+        ]
+
+
+def apply(text: str, operations: Iterable[Operation]) -> Edited:
+    """Apply operations, each cut down to the words that differ and never empty on a side.
+
+    Operations that touch, or share a word after widening, become one.
+
+    Raises:
+        RecordError: ``anchor`` (the quote does not stand there), ``overlap``.
+    """
+    ordered = sorted(operations, key=lambda operation: (operation.start, operation.end))
+    for operation in ordered:
+        if text[operation.start : operation.end] != operation.quote or operation.start > operation.end:
+            raise RecordError("anchor", "an operation quotes words that do not stand at its place")
+    if any(first.end > second.start for first, second in pairwise(ordered)):
+        raise RecordError("overlap", "two operations change the same words")
+    trimmed = [trim(operation) for operation in ordered]
+    kept = _merged(text, [widen(text, operation) for operation in trimmed if operation.quote != operation.text])
+    return _rebuild(text, kept)
+
+
+def trim(operation: Operation) -> Operation:
+    """Drop the words that both wordings share at the beginning and at the end."""
+    old, new = list(PLAIN_WORD.finditer(operation.quote)), list(PLAIN_WORD.finditer(operation.text))
+    head = 0
+    while head < min(len(old), len(new)) and _same_to_left(operation, old[head].span(), new[head].span()):
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and _same_to_right(
+        operation, old[-1 - tail].span(), new[-1 - tail].span()
+    ):
+        tail += 1
+    old_start, new_start = (old[head - 1].end(), new[head - 1].end()) if head else (0, 0)
+    old_end, new_end = (old[-tail].start(), new[-tail].start()) if tail else (len(operation.quote), len(operation.text))
+    quote, text = operation.quote[old_start:old_end], operation.text[new_start:new_end]
+    left = min(len(quote) - len(quote.lstrip()), len(text) - len(text.lstrip()))
+    quote, text, old_start = quote[left:], text[left:], old_start + left
+    right = min(len(quote) - len(quote.rstrip()), len(text) - len(text.rstrip()))
+    quote, text = quote[: len(quote) - right], text[: len(text) - right]
+    start = operation.start + old_start
+    return replace(operation, start=start, end=start + len(quote), quote=quote, text=text)
+
+
+def _same_to_left(operation: Operation, old: Offsets, new: Offsets) -> bool:
+    """Both texts are equal up to the end of these words."""
+    return operation.quote[: old[1]] == operation.text[: new[1]]
+
+
+def _same_to_right(operation: Operation, old: Offsets, new: Offsets) -> bool:
+    """Both texts are equal from the start of these words on."""
+    return operation.quote[old[0] :] == operation.text[new[0] :]
+
+
+def widen(text: str, operation: Operation) -> Operation:
+    """Take in the neighbouring word if a side would be empty: the one before, else the one after."""
+    while not (_has_word(operation.quote) and _has_word(operation.text)):
+        before = [word.span() for word in PLAIN_WORD.finditer(text, 0, operation.start)][-1:]
+        after = PLAIN_WORD.search(text, operation.end)
+        if before:
+            added = text[before[0][0] : operation.start]
+            operation = replace(
+                operation, start=before[0][0], quote=added + operation.quote, text=added + operation.text
+            )
+        elif after is not None:
+            added = text[operation.end : after.end()]
+            operation = replace(operation, end=after.end(), quote=operation.quote + added, text=operation.text + added)
+        else:
+            return operation
+    return operation
+
+
+def _has_word(text: str) -> bool:
+    return any(mark.isalnum() for mark in text)
+
+
+def _merged(text: str, operations: Sequence[Operation]) -> list[Operation]:
+    """Join operations without a character between them; those that share a widened word likewise.
+
+    The label of two findings in one is ``a+b``.
+    """
+    kept: list[Operation] = []
+    for operation in operations:
+        if kept and kept[-1].end >= operation.start:
+            previous = kept.pop()
+            shared = previous.end - operation.start
+            operation = replace(
+                previous,
+                end=operation.end,
+                quote=text[previous.start : operation.end],
+                text=previous.text + operation.text[shared:],
+                label="+".join(sorted({*_labels(previous), *_labels(operation)})) or None,
+            )
+        kept.append(operation)
+    return kept
+
+
+def _labels(operation: Operation) -> list[str]:
+    return operation.label.split("+") if operation.label else []
+
+
+def _rebuild(text: str, operations: Sequence[Operation]) -> Edited:
+    parts: list[str] = []
+    places: list[tuple[Offsets, Offsets]] = []
+    position = length = 0
+    for operation in operations:
+        parts += [text[position : operation.start], operation.text]
+        start = length + operation.start - position
+        length = start + len(operation.text)
+        places.append(((operation.start, operation.end), (start, length)))
+        position = operation.end
+    parts.append(text[position:])
+    return Edited(text, "".join(parts), tuple(operations), tuple(places))

@@ -1,0 +1,181 @@
+"""Proof of a pair: every check that a pair of an editor, rules or model, must pass.
+
+Limits. A status edit replaces a whole statement ("No pleural effusion." against "There is a small
+left pleural effusion."), so length and share of words are limited per changed fact, not only per
+answer: a legitimate edit of a short answer would fail any fixed share.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from medpo_cli.errors import RecordError
+from medpo_cli.schema.records import Checks, Span
+from medpo_cli.text.comparison import contradictory, meaning
+from medpo_cli.text.lexicon import Lexicon
+from medpo_cli.text.truth import Question, Reading, difference, read
+from medpo_cli.text.words import word_count
+
+MAX_EDITS = 6
+MAX_RATIO = 0.35
+WORDS_PER_FACT = 12
+LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
+MAX_REPEATS = 3
+MAX_LAST_WORD = 30
+MAX_CHARACTERS = 32_768
+_PLACEHOLDER = re.compile(
+    r"\bX{3,}\b|_{3,}|\[\*\*|\[[A-Z _]{3,}\]|<[A-Za-z/][^>]*>|\bas an ai\b|\breference report\b|\bground truth\b",
+    re.IGNORECASE,
+)
+_LAYOUT = re.compile(r"[\r\n]+\s*(?:[-*•]|\d{1,2}[.)])?")
+
+
+def verify(
+    chosen: str, rejected: str, spans: Sequence[Span], truth: Reading, question: Question, lexicon: Lexicon
+) -> Checks:
+    """Measure a pair and refuse it with a reason.
+
+    Args:
+        chosen: the text that is nearer to the truth.
+        rejected: the other one.
+        spans: operations between them, in order.
+        truth: the reference, read for ``question``.
+        question: what was asked.
+        lexicon: the clinical words.
+
+    Raises:
+        RecordError: ``not-nfc``, ``control-character``, ``too-long``, ``degenerate``, ``placeholder``,
+            ``anchor``, ``overlap``, ``empty-span``, ``not-reversible``, ``evidence``, ``layout``,
+            ``no-fact-change``, ``side-effect``, ``ratio``, ``length``, ``direction``.
+    """
+    for text, field in ((chosen, "$.chosen"), (rejected, "$.rejected")):
+        check_text(text, field)
+    check_spans(chosen, rejected, spans, truth.text)
+    check_layout(chosen, rejected)
+    good, bad = read(chosen, question, lexicon), read(rejected, question, lexicon)
+    changed = changed_findings(good, bad)
+    check_facts(good, bad, changed, spans)
+    ratio = check_size(chosen, rejected, spans, changed.total())
+    near, far = difference(good, truth)[1], difference(bad, truth)[1]
+    if near >= far:
+        raise RecordError("direction", "the chosen answer is no nearer to the reference than the rejected one")
+    return Checks(
+        word_ratio=round(ratio, 4), edits=len(spans), facts_changed=changed.total(), distance_chosen=near,
+        distance_rejected=far,
+    )  # fmt: skip
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse texts that no edit can be right about: looping, masked, broken or endless ones."""
+    if len(text) > MAX_CHARACTERS:
+        raise RecordError("too-long", f"more than {MAX_CHARACTERS} characters", field)
+    if any(unicodedata.category(mark) in ("Cs", "Cc") and mark not in "\t\n\r" for mark in text):
+        raise RecordError("control-character", "a control character or an unpaired surrogate", field)
+    if not unicodedata.is_normalized("NFC", text):
+        raise RecordError("not-nfc", "text is not in Unicode normal form C", field)
+    if is_degenerate(text):
+        raise RecordError("degenerate", "the text repeats itself", field)
+    if _PLACEHOLDER.search(text):
+        raise RecordError("placeholder", "holds a placeholder, markup, or speaks of itself", field)
+
+
+def is_degenerate(text: str) -> bool:
+    """A looping answer: its last sentence three times or more, or its last word more than 30 times."""
+    parts = [part.strip().lower() for part in re.split(r"[.!?\n]+", text) if part.strip()]
+    if parts and parts.count(parts[-1]) >= MAX_REPEATS:
+        return True
+    words = re.findall(r"\w+", text.lower())
+    return bool(words) and words.count(words[-1]) > MAX_LAST_WORD
+
+
+def check_spans(chosen: str, rejected: str, spans: Sequence[Span], reference: str) -> None:
+    """Spans are anchored, apart, filled on both sides, and turn one text into the other exactly."""
+    if not spans:
+        raise RecordError("no-fact-change", "nothing was changed", "$.spans")
+    for side, text in (("chosen", chosen), ("rejected", rejected)):
+        previous = -1
+        for number, span in enumerate(spans):
+            start, end = getattr(span, side)
+            path = f"$.spans[{number}].{side}"
+            if not 0 <= start <= end <= len(text):
+                raise RecordError("anchor", "the span lies outside the text", path)
+            if start <= previous:
+                raise RecordError("overlap", "spans overlap, touch or are out of order", path)
+            if not text[start:end].strip():
+                raise RecordError("empty-span", "the span holds no character", path)
+            previous = end
+    if undo(chosen, rejected, spans) != rejected or undo(rejected, chosen, spans, back=False) != chosen:
+        raise RecordError("not-reversible", "undoing the spans does not give the other side", "$.spans")
+    for number, span in enumerate(spans):
+        if span.evidence is not None:
+            start, end = span.evidence
+            if not (start < end <= len(reference) and reference[start:end].strip()):
+                raise RecordError("evidence", "the evidence is not in the reference", f"$.spans[{number}].evidence")
+
+
+def undo(text: str, other: str, spans: Sequence[Span], *, back: bool = True) -> str:
+    """``text`` with each span replaced by the other side's words; ``back``: text is the chosen side."""
+    parts: list[str] = []
+    position = 0
+    for span in spans:
+        mine, theirs = (span.chosen, span.rejected) if back else (span.rejected, span.chosen)
+        parts += [text[position : mine[0]], other[theirs[0] : theirs[1]]]
+        position = mine[1]
+    return "".join([*parts, text[position:]])
+
+
+def check_layout(chosen: str, rejected: str) -> None:
+    """Same line breaks and list markers, same final mark, same case of the first letter."""
+    same_lines = _LAYOUT.findall(chosen) == _LAYOUT.findall(rejected)
+    ends = [text.rstrip()[-1:] if text.rstrip()[-1:] in ".!?" else "" for text in (chosen, rejected)]
+    starts = [text.lstrip()[:1].isupper() for text in (chosen, rejected)]
+    if not same_lines or ends[0] != ends[1] or starts[0] != starts[1]:
+        raise RecordError("layout", "lines, markers, final mark or first capital differ")
+
+
+def changed_findings(good: Reading, bad: Reading) -> Counter[str]:
+    """Per finding the number of facts that differ; ``""`` for an answer word or closed-set member."""
+    ours, theirs = meaning(good.facts), meaning(bad.facts)
+    counts: Counter[str] = Counter()
+    for finding in {str(key[0]) for key in ours + theirs}:
+        gone = sum(count for key, count in (ours - theirs).items() if key[0] == finding)
+        came = sum(count for key, count in (theirs - ours).items() if key[0] == finding)
+        if gone or came:
+            counts[finding] = max(gone, came)
+    if not counts and (good.said != bad.said or _values(good) != _values(bad)):
+        counts[""] = 1
+    return counts
+
+
+def check_facts(good: Reading, bad: Reading, changed: Counter[str], spans: Sequence[Span]) -> None:
+    """Something changed, and only what the spans are labelled with."""
+    if not changed:
+        raise RecordError("no-fact-change", "both sides state the same")
+    labels = {label for span in spans for label in (span.label or "").split("+")}
+    if set(changed) - {""} - labels:
+        raise RecordError("side-effect", "a finding changed that no span is about")
+    if set(contradictory(good.facts)) - set(contradictory(bad.facts)):
+        raise RecordError("side-effect", "the chosen answer contradicts itself through the edit")
+
+
+def check_size(chosen: str, rejected: str, spans: Sequence[Span], facts: int) -> float:
+    """Share of changed words; refuses over-editing and drift of length."""
+    if len(spans) > MAX_EDITS:
+        raise RecordError("ratio", f"more than {MAX_EDITS} edits")
+    ours, theirs = word_count(chosen), word_count(rejected)
+    changed = max(
+        sum(word_count(chosen[slice(*span.chosen)]) for span in spans),
+        sum(word_count(rejected[slice(*span.rejected)]) for span in spans),
+    )
+    ratio = changed / max(ours, theirs, 1)
+    if ratio > MAX_RATIO and changed > WORDS_PER_FACT * facts:
+        raise RecordError("ratio", "more words changed than the changed facts explain")
+    drift = max(LENGTH_WORDS, LENGTH_SHARE * min(ours, theirs))
+    if abs(ours - theirs) > max(drift, (WORDS_PER_FACT - 2) * facts):
+        raise RecordError("length", "the two sides differ more in length than the changed facts explain")
+    return min(ratio, 1.0)
+
+
+def _values(reading: Reading) -> dict[str, str]:
+    return {name: member.value for name, member in reading.members.items()}

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
 from medpo_cli.errors import UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
-from medpo_cli.models.family.base import language_prefix
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
+from medpo_cli.models.quantize import nf4_settings, settle_quantized
 
 
 def load_model(
@@ -154,7 +154,7 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
     options |= {"trust_remote_code": trust_remote_code, "device_map": {"": device}, "output_loading_info": True}
     if quantize == "nf4":
-        options["quantization_config"] = _nf4(folder, dtype, trust_remote_code)
+        options["quantization_config"] = nf4_settings(folder, dtype, trust_remote_code=trust_remote_code)
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(folder, **options)
     except ImportError as error:
@@ -171,57 +171,8 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
             "download the folder again"
         )
     if quantize == "nf4":
-        _settle_quantized(model)
+        settle_quantized(model)
     return model
-
-
-def _nf4(folder: Path, dtype: torch.dtype, trust_remote_code: bool) -> Any:
-    """4-bit settings that keep everything but the language model out, by full names.
-
-    transformers matches skip patterns from the start of the full name: short names protect nothing.
-    """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    with torch.device("meta"):
-        skeleton = AutoModelForImageTextToText.from_config(config, trust_remote_code=trust_remote_code)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=outside_language_model(skeleton),
-    )
-
-
-def outside_language_model(model: Any) -> list[str]:
-    """Full names of the linear layers outside the language model: tower, projector, head."""
-    prefix = language_prefix(model) + "."
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.startswith(prefix)
-    ]
-
-
-def count_4bit(model: Any) -> tuple[int, int]:
-    """How many layers are in 4 bit: (inside the language model, outside it)."""
-    prefix = language_prefix(model) + "."
-    names = [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
-    inside = sum(name.startswith(prefix) for name in names)
-    return inside, len(names) - inside
-
-
-def _settle_quantized(model: Any) -> None:
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            # bitsandbytes would repack to bfloat16 on some CPUs at the first eval forward: other numbers
-            # than in training and than on the next machine, and a crash on widths below 64.
-            module.support_avx512bf16_for_cpu = False
-    inside, outside = count_4bit(model)
-    if outside or not inside:
-        raise UnavailableError(
-            f"4-bit loading went wrong: {inside} layers of the language model and {outside} of tower or projector "
-            "are in 4 bit; use --quantize none"
-        )
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

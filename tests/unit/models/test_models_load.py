@@ -4,17 +4,19 @@ import json
 import shutil
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from medpo_cli.errors import ExitCode, UnavailableError
-from medpo_cli.models import tiny
+from medpo_cli.errors import ExitCode, TryLaterError, UnavailableError
+from medpo_cli.models import load, tiny
 from medpo_cli.models.folder import check_safetensors, digest
-from medpo_cli.models.load import count_4bit, load_model, outside_language_model
+from medpo_cli.models.load import load_model
 from medpo_cli.models.lora import add_lora, save_adapter
+from medpo_cli.models.quantize import count_4bit, outside_language_model, settle_quantized
 
 
 @pytest.fixture
@@ -218,12 +220,36 @@ def test_nf4_computes_with_the_dequantised_weights(folder: Path, images) -> None
 
 
 def test_a_half_quantised_tower_is_counted(folder: Path) -> None:
-    """The count that guards loading sees a 4-bit layer wherever it is."""
+    """The count that guards loading sees a 4-bit layer wherever it is, and refuses the model."""
     from bitsandbytes.nn import Linear4bit
 
     vlm = load_model(folder, quantize="nf4")
     vlm.base.lm_head = Linear4bit(64, 64)
     assert count_4bit(vlm.base) == (14, 1)
+    with pytest.raises(UnavailableError, match="14 layers of the language model and 1 of tower"):
+        settle_quantized(vlm.base)
+
+
+@pytest.mark.parametrize(
+    ("processor", "cure"),
+    [
+        (SimpleNamespace(image_processor=None, tokenizer=object()), "no image processor: copy processor_config.json"),
+        (SimpleNamespace(image_processor=object(), tokenizer=SimpleNamespace(is_fast=False)), "add tokenizer.json"),
+    ],
+    ids=["tokenizer-only", "slow-tokenizer"],
+)
+def test_half_processors(folder: Path, monkeypatch: pytest.MonkeyPatch, processor: object, cure: str) -> None:
+    monkeypatch.setattr(load, "load_processor", lambda *_a, **_k: processor)
+    assert cure in refusal(folder)
+
+
+def test_full_gpu_memory_while_loading_means_later(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_a: object, **_k: object) -> None:
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(load.AutoModelForImageTextToText, "from_pretrained", fail)
+    with pytest.raises(TryLaterError, match="not enough GPU memory"):
+        load_model(folder)
 
 
 def test_digest_changes_with_the_defining_files_only(copy: Path) -> None:

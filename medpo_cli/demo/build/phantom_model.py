@@ -5,7 +5,6 @@ same weights. The base is biased on purpose (``teaching``); its tower is trained
 """
 
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -15,7 +14,8 @@ from typing import Any
 import torch
 
 from medpo_cli.demo import language
-from medpo_cli.demo.build.measure import answer, score_questions, score_reports
+from medpo_cli.demo.build.card import write_card
+from medpo_cli.demo.build.measure import SENTENCES, answer, score_questions, score_reports
 from medpo_cli.demo.build.pictures import Pictures, draw_pictures
 from medpo_cli.demo.build.teaching import questions, reports
 from medpo_cli.demo.build.tower import all_features, measure_tower, train_tower
@@ -26,6 +26,7 @@ SEED = 0
 TOWER = {"images": 20480, "steps": 1600, "batch": 64, "lr": 1e-3}
 LANGUAGE = {"images": 12000, "steps": 750, "reports": 32, "questions": 48, "lr": 3e-3}
 MEASURED = 300
+THREADS = 2
 
 
 def log(message: str) -> None:
@@ -53,25 +54,26 @@ def new_model() -> tuple[Any, Any]:
     )
 
 
-def make(tower_steps: int, language_steps: int) -> tuple[Any, Any, dict[str, Any]]:
-    """Train tower, then projector and language model; returns model, processor and the tower's measures."""
+def make() -> tuple[Any, Any]:
+    """Train the tower, then projector and language model."""
     model, processor = new_model()
     tower = model.model.vision_tower
-    data = draw_pictures("tower", SEED, int(TOWER["images"]))
+    data = draw_pictures("tower", SEED, int(TOWER["images"]), workers=THREADS)
     log(f"drew {len(data)} pictures")
-    heads = train_tower(tower, data, steps=tower_steps, batch=int(TOWER["batch"]), lr=TOWER["lr"], seed=SEED, log=log)
-    measures = measure_tower(tower, heads, draw_pictures("tower-validation", SEED, 500))
-    log(f"tower {measures}")
+    heads = train_tower(
+        tower, data, steps=int(TOWER["steps"]), batch=int(TOWER["batch"]), lr=TOWER["lr"], seed=SEED, log=log
+    )
+    log(f"tower {measure_tower(tower, heads, draw_pictures('tower-validation', SEED, 500))}")
     for parameter in tower.parameters():
         parameter.requires_grad_(False)
-    data = draw_pictures("teaching", SEED, int(LANGUAGE["images"]), confounded=True)
+    data = draw_pictures("teaching", SEED, int(LANGUAGE["images"]), confounded=True, workers=THREADS)
     features = all_features(tower, data)
     log("cached features")
-    teach(model, processor, data, features, language_steps)
-    return model, processor, measures
+    teach(model, processor, data, features)
+    return model, processor
 
 
-def teach(model: Any, processor: Any, data: Pictures, features: torch.Tensor, steps: int) -> None:
+def teach(model: Any, processor: Any, data: Pictures, features: torch.Tensor) -> None:
     """Supervised training on biased reports and true questions."""
     torch.manual_seed(SEED)
     fit_projector(model, features)
@@ -80,16 +82,17 @@ def teach(model: Any, processor: Any, data: Pictures, features: torch.Tensor, st
         Shuffled(questions(data.lesions, SEED), int(LANGUAGE["questions"]), SEED + 1),
     ]
     encoder = Encoder(processor, features.shape[1])
-    train_language(model, encoder, features, streams, steps=steps, lr=LANGUAGE["lr"], log=log)
+    train_language(model, encoder, features, streams, steps=int(LANGUAGE["steps"]), lr=LANGUAGE["lr"], log=log)
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:
     """A model folder as any user's: fp16 safetensors, tokenizer, processor."""
     if folder.exists():
         shutil.rmtree(folder)
-    half = model.half()
-    half.save_pretrained(folder)
+    model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 def measure(folder: Path, split: str = "test", images: int = MEASURED) -> dict[str, Any]:
@@ -104,19 +107,31 @@ def measure(folder: Path, split: str = "test", images: int = MEASURED) -> dict[s
 
 
 def main() -> None:
-    """Make, save and measure."""
+    """Make, save, measure and describe."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tower-steps", type=int, default=int(TOWER["steps"]))
-    parser.add_argument("--language-steps", type=int, default=int(LANGUAGE["steps"]))
+    parser.add_argument("--out", type=Path, required=True, help="model folder; replaced if it exists")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    model, processor, tower = make(options.tower_steps, options.language_steps)
+    torch.set_num_threads(THREADS)
+    model, processor = make()
     save(model, processor, options.out)
-    result = {"tower": tower, "cpu_seconds": round(time.process_time()), **measure(options.out)}
-    (options.out / "measured.json").write_text(json.dumps(result, indent=1) + "\n")
-    log(json.dumps(result))
+    log("saved")
+    describe(options.out, model, processor)
+    log("measured; see README.md")
+
+
+def describe(folder: Path, model: Any, processor: Any) -> None:
+    """Measure the saved model and write its card."""
+    facts = {
+        "sentences": len(SENTENCES),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "vocabulary": len(processor.tokenizer),
+        "images": MEASURED,
+        "seed": SEED,
+        "threads": THREADS,
+        "tower": TOWER,
+        "language": LANGUAGE,
+    }
+    write_card(folder, measure(folder), facts)
 
 
 if __name__ == "__main__":

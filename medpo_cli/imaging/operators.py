@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
+from scipy import fft, ndimage, sparse
 from scipy.sparse import linalg
 
 from medpo_cli.imaging.image import Array, Mask
@@ -18,6 +18,8 @@ from medpo_cli.imaging.regions import box_of, radius, ring, ring_width
 Values = npt.NDArray[np.float64]
 DIRECT = 20_000
 """Voxels up to which a Laplace system of a plane is solved directly; above, and in volumes, by iteration."""
+PARTS = 16
+"""Unconnected parts of a region that are given a texture each."""
 
 
 @dataclass(frozen=True)
@@ -148,21 +150,45 @@ def _iterate(matrix: sparse.csr_matrix, right: Values) -> Values:
 def texture_values(array: Array, mask: Mask, rng: np.random.Generator) -> Values:
     """Zero-mean texture ``[n]`` at the voxels of ``mask`` (C order), in stored units.
 
-    The residual of a window around the region (two radii) after a low pass of radius / 6 that leaves the
-    region out gives the magnitudes; white noise gives the phases.
+    Regions that do not touch each get the texture of their own surroundings, the ``PARTS`` largest; what
+    is left over counts as one.
     """
-    size = radius(mask)
-    box = box_of(mask, margin=int(np.ceil(2 * size)))
-    inside = mask[box]
+    box = box_of(mask)
+    labels, count = ndimage.label(mask[box])
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    field = np.zeros(labels.shape)
+    order = np.argsort(-sizes, kind="stable") + 1
+    groups = [labels == label for label in order[:PARTS]]
+    if count > PARTS:
+        groups.append((labels > 0) & ~np.isin(labels, order[:PARTS]))
+    for group in groups:
+        part = np.zeros_like(mask)
+        part[box] = group
+        field[group] = part_texture(array, part, mask, rng)
+    return np.asarray(field[mask[box]])
+
+
+def part_texture(array: Array, part: Mask, mask: Mask, rng: np.random.Generator) -> Values:
+    """Texture of one connected part; all of ``mask`` is left out of what it is learned from.
+
+    The residual of a window around the part (two radii) after a low pass of radius / 6 gives the
+    magnitudes, white noise the phases. Edges of anatomy are no texture: residuals are limited to three
+    robust standard deviations.
+    """
+    size = radius(part)
+    box = box_of(part, margin=int(np.ceil(2 * size)))
+    inside, hole = part[box], mask[box]
     values = array[box].astype(np.float64)
     values = values.mean(axis=-1) if values.ndim == 4 else values
-    residual = local_residual(values, inside, max(1.0, size / 6))
-    white = np.fft.rfftn(rng.standard_normal(inside.shape))
-    magnitude = np.abs(np.fft.rfftn(residual))
+    residual = local_residual(values, hole, max(1.0, size / 6))
+    near = ring(inside, ring_width(part)) & ~hole
+    known = residual[near] if near.any() else np.zeros(1)
+    limit = 3 * 1.4826 * float(np.median(np.abs(known)))
+    residual = np.clip(residual, -limit, limit)
+    white = fft.rfftn(rng.standard_normal(inside.shape))
     phase = white / np.maximum(np.abs(white), 1e-300)
-    field = np.fft.irfftn(magnitude * phase, s=inside.shape, axes=(0, 1, 2))[inside]
-    near = ring(inside, ring_width(mask))
-    target = float(residual[near].std()) if near.any() else 0.0
+    field = fft.irfftn(np.abs(fft.rfftn(residual)) * phase, s=inside.shape)[inside]
+    target = float(np.clip(known, -limit, limit).std())
     spread = float(field.std())
     return np.asarray((field - field.mean()) * (target / spread if spread > 0 else 0.0))
 

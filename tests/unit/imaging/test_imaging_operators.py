@@ -145,3 +145,27 @@ def test_the_stream_decides_and_nothing_else(operator: str) -> None:
     results = [OPERATORS[operator](array, MASK, stream(seed), Settings()) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(results[0], results[1])
     assert (results[0] != results[2]).any() == (operator != "harmonic")
+
+
+def test_parts_that_do_not_touch_get_the_texture_of_their_own_surroundings() -> None:
+    rough = stream(3).normal(0, 1, (120, 80, 1)) * np.where(np.arange(120) < 60, 3, 12)[:, None, None]
+    mask = flat(disc(120, (30, 40), 9)[:, :80] | disc(120, (90, 40), 9)[:, :80])
+    out = harmonic_texture(100 + rough, mask, stream(1), Settings())
+    left, right = (out[half][mask[half]].std() for half in (slice(0, 60), slice(60, None)))
+    assert left == pytest.approx(3, rel=0.25)
+    assert right == pytest.approx(12, rel=0.25)
+
+
+def test_an_edge_nearby_is_not_taken_for_texture() -> None:
+    array = 100 + np.asarray(stream(3).normal(0, 3, (80, 80, 1)))
+    mask = flat(disc(80, (40, 40), 10))
+    array[:, 53:] += 100  # an organ's border, three pixels away
+    assert harmonic_texture(array, mask, stream(1), Settings())[mask].std() < 8
+
+
+def test_many_specks_share_one_texture_and_all_are_filled() -> None:
+    array = 100 + np.asarray(stream(3).normal(0, 3, (64, 64, 1)))
+    mask = np.zeros(array.shape, bool)
+    mask[4:60:8, 4:60:8] = True
+    out = harmonic_texture(np.where(mask, 200, array), mask, stream(1), Settings())
+    assert (np.abs(out[mask] - 100) < 15).all()

@@ -1,7 +1,7 @@
 """The five stages as commands: what each reads, its default input, how it is run."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +14,7 @@ from medpo_cli.errors import CannotCreateError, ExitCode
 from medpo_cli.io.log import Messages
 from medpo_cli.io.output import Output
 from medpo_cli.schema import config as schema
-from medpo_cli.schema.records import Case, Pair, Ranking, Sample
+from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Summary
 
 DEMO_FOLDER = Path("medpo-demo")
 ADAPTER = "adapter"
@@ -87,7 +87,7 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
     if folder.exists() and not (settings.stream.force or settings.stream.resume):
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")
     check_resumable(settings, session, manifest)
-    output = pipe_only(stdout())
+    output = Output(pipe_only(stdout()), "standard output")
     with closing(session, manifest, output):
         if manifest is not None:
             session.manifest.write(manifest)
@@ -99,14 +99,25 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
 
 
 def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.evaluation.headline import table
     from medpo_cli.stages import eval as evaluation
 
-    return to_records(session, lambda records: evaluation.run(records, config, session.context), stdout, replay=True)
+    summaries: list[Summary] = []
+
+    def work(records: Iterator[Any]) -> Iterator[Record]:
+        for record in evaluation.run(records, config, session.context):
+            if isinstance(record, Summary):
+                summaries.append(record)
+            yield record
+
+    code = to_records(session, work, lambda: pipe_only(stdout()), replay=True)
+    session.messages.show(table(summaries))
+    return code
 
 
-def pipe_only(stdout: BinaryIO) -> Output:
-    """Records go down a pipe or into a file; a terminal is spared hundreds of them."""
-    return Output(open(os.devnull, "wb") if os.isatty(stdout.fileno()) else stdout, "standard output")
+def pipe_only(stdout: BinaryIO) -> BinaryIO:
+    """Standard output unless it is a terminal, which is spared hundreds of records."""
+    return open(os.devnull, "wb") if os.isatty(stdout.fileno()) else stdout
 
 
 STAGES = {

@@ -46,6 +46,11 @@ class Messages:
         if not self.quiet or level != "info":
             self.emit(self._line(level, text, dated=False))
 
+    def show(self, text: str) -> None:
+        """A result for people (a table): on stderr as it is, neither in the log file nor when quiet."""
+        if text and not self.quiet and not self.as_json:
+            self.emit(text)
+
     def _append(self, path: Path, line: str) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -90,9 +90,11 @@ class ModelArms:
             return [float(logprobs.sum()) for logprobs in answer_logprobs(self._vlm, asked, batch=self._config.batch)]
 
     def _as(self, arm: str) -> AbstractContextManager[None]:
+        if arm != "base" or not self._config.adapter:
+            return nullcontext()
         from medpo_cli.models.lora import reference
 
-        return reference(self._vlm) if arm == "base" else nullcontext()
+        return reference(self._vlm)
 
 
 def load_arms(config: EvalConfig, folder: str) -> ModelArms:

@@ -88,6 +88,15 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+def never_seen(groups: int, level: float = 0.95) -> float:
+    """Largest share that is still compatible with no event in ``groups`` independent groups.
+
+    The exact (Clopper-Pearson) upper end 1 - ((1 - level) / 2)^(1 / groups). A bootstrap of equal
+    values has no spread and would claim certainty.
+    """
+    return float(1 - ((1 - level) / 2) ** (1 / groups))
+
+
 def sign_share(differences: Floats) -> float | None:
     """Two-sided p of "no difference": twice the smaller share of draws on one side of zero.
 

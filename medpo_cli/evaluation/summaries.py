@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 
+import msgspec
 import numpy as np
 
 from medpo_cli.errors import BadInputError
@@ -17,6 +18,7 @@ from medpo_cli.evaluation.statistics import (
     group_sums,
     interval,
     mcnemar_exact,
+    never_seen,
     sign_share,
 )
 from medpo_cli.schema.records import Interval, Score, Summary
@@ -165,12 +167,22 @@ def _sums(scores: Sequence[Score], measures: Sequence[Measure], codes: np.ndarra
 
 
 def _arm_metrics(measures: Sequence[Measure], sums: Sums, draws: Floats) -> dict[str, Interval]:
-    counted = sums.denominator.sum(axis=0)
-    return {
-        measure.name: _interval(float(sums.value[k]), round(float(counted[k])), draws[:, k])
-        for k, measure in enumerate(measures)
-        if counted[k] > 0
-    }
+    counted, groups = sums.denominator.sum(axis=0), (sums.denominator > 0).sum(axis=0)
+    out = {}
+    for k, measure in enumerate(measures):
+        if counted[k] > 0:
+            found = _interval(float(sums.value[k]), round(float(counted[k])), draws[:, k])
+            out[measure.name] = _without_false_certainty(found, measure, int(groups[k]))
+    return out
+
+
+def _without_false_certainty(found: Interval, measure: Measure, groups: int) -> Interval:
+    """A share that was 0 (or 1) in every group gets the exact interval over groups."""
+    if measure.unit != "share" or found.low != found.high or found.value not in (0.0, 1.0):
+        return found
+    reach = never_seen(groups)
+    low, high = (0.0, reach) if found.value == 0 else (1 - reach, 1.0)
+    return msgspec.structs.replace(found, low=low, high=high)
 
 
 def _differences(

@@ -10,6 +10,7 @@ from medpo_cli.evaluation.statistics import (
     group_sums,
     interval,
     mcnemar_exact,
+    never_seen,
     sign_share,
 )
 
@@ -98,6 +99,12 @@ def test_interval_of_known_quantiles() -> None:
 
 def test_interval_is_none_when_most_draws_are_empty() -> None:
     assert interval(np.array([np.nan, np.nan, 1.0])) is None
+
+
+def test_never_seen_is_the_exact_bound() -> None:
+    for groups in (1, 10, 300):
+        assert (1 - never_seen(groups)) ** groups == pytest.approx(0.025)
+    assert never_seen(300) == pytest.approx(0.0122, abs=5e-5)  # 3.69 / 300, the rule of three at 97.5 %
 
 
 def test_sign_share_counts_the_smaller_side() -> None:

@@ -7,6 +7,7 @@ import pytest
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.headline import headline, number, probability, sections, shortcuts, table, verdict
 from medpo_cli.evaluation.measures import BY_NAME, MEASURES
+from medpo_cli.evaluation.statistics import never_seen
 from medpo_cli.evaluation.summaries import changes, compare, summarise
 from medpo_cli.schema.records import Interval, Score, Summary
 
@@ -63,6 +64,12 @@ def test_items_of_a_group_are_drawn_together() -> None:
     """Two groups, all right or all wrong: every draw is 0, .5 or 1, so the interval is [0, 1]."""
     metrics = _summarise(base=_run("000111", groups="aaabbb"))[0].metrics
     assert (metrics["closed.accuracy"].low, metrics["closed.accuracy"].high) == (0.0, 1.0)
+
+
+def test_no_error_seen_is_not_no_error() -> None:
+    metrics = _summarise(base=_run("1" * 10))[0].metrics
+    assert (metrics["closed.unparsed"].low, metrics["closed.unparsed"].high) == (0.0, never_seen(10))
+    assert (metrics["closed.accuracy"].low, metrics["closed.accuracy"].high) == (1 - never_seen(10), 1.0)
 
 
 def test_fixed_and_broken_findings_are_counted_one_by_one() -> None:

@@ -109,3 +109,19 @@ def test_margins_of_pairs_are_differences_of_log_probabilities(model: Path, case
     by_hand = [float(answer_logprobs(vlm, [(pair.prompt, image, side)])[0].sum()) for side in (chosen, rejected)]
     assert score.metrics["pair.margin"] == pytest.approx(by_hand[0] - by_hand[1], abs=1e-3)
     assert score.metrics["pair.lesions"] == 1
+
+
+def test_the_embedded_model_is_flawed_but_looks_at_the_lesion(demo_model: Path, tmp_path: Path) -> None:
+    with write_cases(tmp_path, split="validation", images=16, seed=3).open("rb") as stream:
+        records = list(read_all(stream, "validation.jsonl", (Case,)))
+    context = Context(tmp_path)
+    target = tmp_path / "page.html"
+    config = EvalConfig(model=str(demo_model), max_tokens=128, batch=32, bootstrap=200, html=str(target))
+    out = list(stage.run(corrupt.run(records, CorruptConfig(), context), config, context))
+    metrics = out[-1].metrics
+    assert isinstance(out[-1], Summary)
+    assert metrics["report.finding_accuracy"].n == 16 * 5
+    assert 0.7 < metrics["report.finding_accuracy"].value < 1
+    assert metrics["closed.unparsed"].value == 0
+    assert metrics["report.flip_twin"].value > 0.5 > metrics["report.flip_control"].value
+    assert "There is a" not in target.read_text()

@@ -88,7 +88,8 @@ class VisionLanguageModel:
         Raises:
             RecordError: ``prompt-control-token`` if the question holds a control token of the model.
         """
-        if any(token and token in prompt for token in self.tokenizer.all_special_tokens):
+        control = {*self.tokenizer.all_special_tokens, getattr(self.processor, "image_token", None)}
+        if any(token and token in prompt for token in control):
             raise RecordError("prompt-control-token", "the prompt holds a control token of this model", "$.prompt")
         content = [{"type": "image"} for _ in images] + [{"type": "text", "text": prompt}]
         text = self.processor.apply_chat_template(

@@ -68,7 +68,8 @@ def generate(
         vlm: the policy, with adapters as they are.
         requests: any number; images are encoded once while they are next to each other in length order.
         decoding: temperature, top_p, longest answer, answers a request.
-        batch: answers generated together; memory grows with it, answers do not change.
+        batch: answers generated together; memory grows with it. Answers do not change, unless rounding
+            decides between two equally likely tokens (in bfloat16 now and then).
 
     Returns:
         For each request its answers. ``logprob`` is the sum of the answer's token log-probabilities (nats)

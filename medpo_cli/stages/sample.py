@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -152,6 +153,9 @@ def open_answerer(config: SampleConfig, decoding: Decoding, context: Context) ->
 
         endpoint = Endpoint(config.endpoint, config.endpoint_model, allow_public=config.allow_public_endpoint)
         return RemoteAnswerer(endpoint, decoding, config)
+    from medpo_cli.models.folder import check_model_folder
+
+    check_model_folder(Path(config.model))  # before the seconds that the libraries take to import
     from medpo_cli.models.load import load_model
 
     vlm = load_model(

@@ -1,8 +1,11 @@
 """Loading: what is refused and with which cure, quantisation by count, digests, silence."""
 
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -282,3 +285,14 @@ def test_bad_adapters(folders: dict[str, Path], tmp_path: Path) -> None:
     assert "does not fit this model" in refusal(folders["llava"], adapter=str(tmp_path))
     weights.write_bytes(weights.read_bytes()[:-1])
     assert "cut off" in refusal(folders["llava"], adapter=str(tmp_path))
+
+
+def test_the_network_is_shut_before_the_libraries_are_imported() -> None:
+    """Whatever the environment says; and the package itself imports none of them."""
+    code = (
+        "import os, sys, medpo_cli.models, medpo_cli.models.folder\n"
+        "print(os.environ['HF_HUB_OFFLINE'], os.environ['TRANSFORMERS_OFFLINE'], 'torch' in sys.modules)"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1", "False"]

@@ -27,38 +27,60 @@ class Forest:
     paths: list[list[int]]
 
 
+@dataclass
+class _Chain:
+    """Nodes ``start .. stop`` without a branch; they all share one end."""
+
+    start: int
+    stop: int
+    above: int
+    end: int = 0
+
+
 def grow(sequences: Sequence[Sequence[Hashable]]) -> Forest:
     """The forest of ``sequences``: equal prefixes become one branch, in order of first appearance."""
-    children: list[dict[Hashable, int]] = [{}]
-    raw_paths = [_insert(children, sequence) for sequence in sequences]
+    sequences = [list(sequence) for sequence in sequences]  # slices of one type compare by content
     keys: list[Hashable] = []
-    parents: list[int] = []
-    number: dict[int, int] = {0: -1}
-    stack = [(key, 0, child) for key, child in reversed(children[0].items())]
-    while stack:
-        key, parent, node = stack.pop()
-        number[node] = len(keys)
-        keys.append(key)
-        parents.append(number[parent])
-        stack.extend((key, node, child) for key, child in reversed(children[node].items()))
-    end = list(range(1, len(keys) + 1))
-    for node in range(len(keys) - 1, -1, -1):
-        if parents[node] >= 0:
-            end[parents[node]] = max(end[parents[node]], end[node])
-    return Forest(keys, end, [[number[node] for node in path] for path in raw_paths])
+    paths: list[list[int]] = [[] for _ in sequences]
+    chains: list[_Chain] = []
+    waiting = [(group, 0, -1) for group in _branches(sequences, range(len(sequences)), 0)]
+    while waiting:
+        members, depth, above = waiting.pop()
+        stop = _common_length(sequences, members)
+        start = len(keys)
+        keys.extend(sequences[members[0]][depth:stop])
+        chains.append(_Chain(start, len(keys), above))
+        for member in members:
+            paths[member].extend(range(start, len(keys)))
+        waiting += [(group, stop, len(chains) - 1) for group in _branches(sequences, members, stop)]
+    for chain in reversed(chains):
+        chain.end = max(chain.end, chain.stop)
+        if chain.above >= 0:
+            chains[chain.above].end = max(chains[chain.above].end, chain.end)
+    return Forest(keys, [chain.end for chain in chains for _ in range(chain.start, chain.stop)], paths)
 
 
-def _insert(children: list[dict[Hashable, int]], sequence: Sequence[Hashable]) -> list[int]:
-    """Walk ``sequence`` down from the root (node 0), adding what is missing; the nodes passed."""
-    node, path = 0, []
-    for key in sequence:
-        below = children[node]
-        if key not in below:
-            below[key] = len(children)
-            children.append({})
-        node = below[key]
-        path.append(node)
-    return path
+def _branches(sequences: Sequence[Sequence[Hashable]], members: Sequence[int], depth: int) -> list[list[int]]:
+    """Members that go on beyond ``depth``, by their next key; the first to appear last (a stack)."""
+    groups: dict[Hashable, list[int]] = {}
+    for member in members:
+        if len(sequences[member]) > depth:
+            groups.setdefault(sequences[member][depth], []).append(member)
+    return list(reversed(groups.values()))
+
+
+def _common_length(sequences: Sequence[Sequence[Hashable]], members: Sequence[int]) -> int:
+    """Length of the prefix that all members share, by bisection (slices compare fast)."""
+    first = sequences[members[0]]
+    common = len(first)
+    for member in members[1:]:
+        other = sequences[member]
+        low, high = 0, min(common, len(other))
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if first[low:middle] == other[low:middle] else (low, middle - 1)
+        common = low
+    return common
 
 
 def attention_mask(end: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import logging
 import struct
 import warnings
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -33,11 +33,6 @@ GREY = {"MONOCHROME1", "MONOCHROME2"}
 COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 PALETTE = "PALETTE COLOR"
 BITS = {1, 8, 16, 32}
-
-
-def fail(code: str, message: str) -> NoReturn:
-    """Raise the error of a bad DICOM file."""
-    raise RecordError(code, message)
 
 
 def decode(data: bytes) -> Image:
@@ -90,7 +85,7 @@ def transfer_syntax(data: bytes) -> str | None:
 def check_syntax(syntax: str | None) -> None:
     """Refuse transfer syntaxes that are not on the list."""
     if syntax is not None and syntax not in SYNTAXES:
-        fail("unsupported-syntax", "the transfer syntax is not supported")
+        raise RecordError("unsupported-syntax", "the transfer syntax is not supported")
 
 
 def _parse(data: bytes) -> Any:
@@ -102,7 +97,7 @@ def _parse(data: bytes) -> Any:
             dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
         return dataset
     except (Exception, RecursionError):
-        fail("dicom-parse", "the DICOM data set cannot be parsed")
+        raise RecordError("dicom-parse", "the DICOM data set cannot be parsed") from None
 
 
 def number(dataset: Any, name: str, default: int | None = None) -> int:
@@ -113,7 +108,7 @@ def number(dataset: Any, name: str, default: int | None = None) -> int:
             return default
         return int(value)
     except Exception:
-        fail("bad-tag", f"{name} is missing or not a number")
+        raise RecordError("bad-tag", f"{name} is missing or not a number") from None
 
 
 def text(dataset: Any, name: str) -> str:
@@ -121,26 +116,26 @@ def text(dataset: Any, name: str) -> str:
     try:
         return str(dataset.get(name) or "").strip()
     except Exception:
-        fail("bad-tag", f"{name} is not readable")
+        raise RecordError("bad-tag", f"{name} is not readable") from None
 
 
 def check_header(dataset: Any) -> int:
     """Check the image tags and sizes; returns the number of frames."""
     if "Rows" not in dataset or "Columns" not in dataset:
-        fail("not-image", "the DICOM object is not an image")
+        raise RecordError("not-image", "the DICOM object is not an image")
     if "PixelData" not in dataset:
-        fail("no-pixels", "the DICOM image has no integer pixel data")
+        raise RecordError("no-pixels", "the DICOM image has no integer pixel data")
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
-        fail("burned-in", "the image is marked as having burned-in annotation")
+        raise RecordError("burned-in", "the image is marked as having burned-in annotation")
     rows, columns, frames = number(dataset, "Rows"), number(dataset, "Columns"), number(dataset, "NumberOfFrames", 1)
     samples, bits = number(dataset, "SamplesPerPixel", 1), number(dataset, "BitsAllocated")
     if min(rows, columns, frames) < 1:
-        fail("bad-tag", "Rows, Columns or NumberOfFrames is not positive")
+        raise RecordError("bad-tag", "Rows, Columns or NumberOfFrames is not positive")
     if bits not in BITS or not 1 <= number(dataset, "BitsStored", bits) <= bits:
-        fail("bad-tag", "BitsAllocated or BitsStored is out of range")
+        raise RecordError("bad-tag", "BitsAllocated or BitsStored is out of range")
     photometric = text(dataset, "PhotometricInterpretation")
     if photometric not in GREY | COLOUR | {PALETTE} or samples != (3 if photometric in COLOUR else 1):
-        fail("bad-tag", "PhotometricInterpretation is unknown or disagrees with SamplesPerPixel")
+        raise RecordError("bad-tag", "PhotometricInterpretation is unknown or disagrees with SamplesPerPixel")
     check_samples(rows * columns * frames * samples)
     if dataset.file_meta.TransferSyntaxUID in NATIVE:
         _check_length(dataset, rows * columns * frames * samples * bits, photometric)
@@ -154,25 +149,27 @@ def _check_length(dataset: Any, bits: int, photometric: str) -> None:
         expected = expected // 3 * 2
     length = len(dataset.PixelData)
     if length < expected:
-        fail("truncated", "the pixel data ends early")
+        raise RecordError("truncated", "the pixel data ends early")
     if length > expected + expected % 2:
-        fail("shape-mismatch", "there is more pixel data than the header declares")
+        raise RecordError("shape-mismatch", "there is more pixel data than the header declares")
 
 
 def _stored(dataset: Any, frames: int) -> Array:
     """Stored values ``[frames, rows, columns(, 3)]``."""
     if not get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
-        fail("unsupported-syntax", "no decoder for this compression is installed; save the image uncompressed")
+        raise RecordError(
+            "unsupported-syntax", "no decoder for this compression is installed; save the image uncompressed"
+        )
     try:
         array = pixel_array(dataset)
     except MemoryError:
-        fail("too-large", "the decoded pixels do not fit into memory")
+        raise RecordError("too-large", "the decoded pixels do not fit into memory") from None
     except Exception:
-        fail("decode", "the pixel data cannot be decoded")
+        raise RecordError("decode", "the pixel data cannot be decoded") from None
     shape: tuple[int, ...] = (frames, number(dataset, "Rows"), number(dataset, "Columns"))
     shape += (3,) if number(dataset, "SamplesPerPixel", 1) == 3 else ()
     if array.size != np.prod(shape):
-        fail("shape-mismatch", "the decoded pixels have another shape than declared")
+        raise RecordError("shape-mismatch", "the decoded pixels have another shape than declared")
     return array.reshape(shape)
 
 
@@ -187,7 +184,7 @@ def _image(dataset: Any, stored: Array) -> Image:
         return Image(array=frozen(_turn(_colour(dataset, stored, photometric))), **common)
     values = dicom_values.modality_values(dataset, stored)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        fail("non-finite", "the image holds NaN or infinite values")
+        raise RecordError("non-finite", "the image holds NaN or infinite values")
     return Image(
         array=frozen(_turn(values)), inverted=photometric == "MONOCHROME1", window=dicom_values.voi_window(dataset),
         padding=_padding(dataset, stored), **common,
@@ -198,7 +195,7 @@ def _colour(dataset: Any, stored: Array, photometric: str) -> Array:
     try:
         rgb = apply_color_lut(stored, dataset) if photometric == PALETTE else stored
     except Exception:
-        fail("bad-tag", "the palette is incomplete")
+        raise RecordError("bad-tag", "the palette is incomplete") from None
     if rgb.dtype == np.uint8:
         return rgb[..., :3]
     bits = 16 if photometric == PALETTE else number(dataset, "BitsStored")

@@ -5,7 +5,6 @@ in sagittal planes anterior is at the left. Without an affine the picture is sho
 """
 
 import numpy as np
-from nibabel.orientations import io_orientation
 
 from medpo_cli.imaging.image import Affine, Array, Image
 
@@ -13,11 +12,18 @@ CORNER_TOLERANCE = 0.1
 """Largest distance of corners in voxels at which two grids count as one."""
 
 
+def anatomical_axes(affine: Affine) -> list[tuple[int, int]]:
+    """For each voxel axis the nearest of right-left, back-front, foot-head (0, 1, 2) and the sign of its direction."""
+    from nibabel.orientations import io_orientation  # Pictures without geometry do without its start-up time.
+
+    return [(int(axis), int(sign)) for axis, sign in io_orientation(affine)]
+
+
 def display(affine: Affine | None) -> tuple[bool, bool, bool]:
     """How plane axes 0 and 1 are shown: (axis 0 runs across, columns mirrored, rows mirrored)."""
     if affine is None:
         return True, False, False
-    (axis0, sign0), (axis1, sign1) = io_orientation(affine)[:2]
+    (axis0, sign0), (axis1, sign1) = anatomical_axes(affine)[:2]
     # Of right-left, back-front, foot-head (0, 1, 2) the lower one runs across; a sign of +1 runs towards
     # the patient's right, front or head, which belongs at the picture's left and top ... so it is mirrored.
     return (True, sign0 > 0, sign1 > 0) if axis0 < axis1 else (False, sign1 > 0, sign0 > 0)
@@ -54,5 +60,5 @@ def side_axis(image: Image) -> int:
     """In-plane voxel axis along which left and right lie (-1: the plane is sagittal)."""
     if image.affine is None:
         return 0
-    axes = io_orientation(image.affine)[:, 0]
-    return int(np.flatnonzero(axes == 0)[0]) if 0 in axes[:2] else -1
+    axes = [axis for axis, _ in anatomical_axes(image.affine)[:2]]
+    return axes.index(0) if 0 in axes else -1

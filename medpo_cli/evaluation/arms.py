@@ -19,7 +19,7 @@ View = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with its images uint8 [H, W, 3]; ``encoded`` is what the model made of it."""
+    """A prompt with its images uint8 [H, W, 3], or with ``encoded``, what the model made of both."""
 
     prompt: str
     images: Sequence[View]
@@ -68,8 +68,8 @@ class ModelArms:
         return digests | ({"adapter": self._vlm.adapter_digest[:16]} if self._vlm.adapter_digest else {})
 
     def question(self, prompt: str, images: Sequence[View]) -> Question:
-        """Encode once for both arms."""
-        return Question(prompt, images, self._vlm.encode_prompt(prompt, list(images)))
+        """Encode once for both arms; the views are then dropped, for memory's sake."""
+        return Question(prompt, (), self._vlm.encode_prompt(prompt, list(images)))
 
     def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
         """Greedy answers; batches by length."""

@@ -69,7 +69,7 @@ def twins(case: Case) -> dict[str, ImageRef]:
 def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon) -> list[list[Score]]:
     """For each case one score per arm, in the order of ``arms.names``."""
     scores: list[list[Score]] = [[] for _ in asked]
-    for arm in arms.names:
+    for arm in arms.names if asked else ():
         answers = arms.answers(arm, [item.clean for item in asked])
         others = _changed_answers(arm, asked, answers, arms, lexicon)
         for k, item in enumerate(asked):
@@ -110,7 +110,7 @@ def score_pairs(asked: Sequence[Asked], arms: Arms) -> list[list[Score]]:
     """For each pair one score per arm: which side is more likely, and whether the lesion decides."""
     scores: list[list[Score]] = [[] for _ in asked]
     pairs = [item.case for item in asked]
-    for arm in arms.names:
+    for arm in arms.names if asked else ():
         questions = [(item.clean, item.lesion, item.control) for item in asked]
         flat = [(k, n, q) for k, row in enumerate(questions) for n, q in enumerate(row) if q is not None]
         sides = [(q, side) for k, _, q in flat for side in _sides(pairs[k])]

@@ -22,7 +22,7 @@ __all__ = ["compare", "run"]
 
 OpenArms = Callable[[EvalConfig], Arms]
 
-_CHUNK = 4  # batches that are prepared together, so that answers can be batched by length
+_CHUNK = 2  # batches that are prepared together, so that answers can be batched by length
 
 
 def run(

@@ -47,7 +47,7 @@ def from_picture(picture: Array, affine: Affine | None) -> Array:
 
 def same_grid(one: Image, other: Image) -> bool:
     """Whether voxels of both images coincide; an image without patient geometry only needs the shape."""
-    if one.shape != other.shape:
+    if one.shape != other.shape or one.frames != other.frames:
         return False
     if one.affine is None or other.affine is None:
         return True

@@ -72,6 +72,9 @@ def _file_mask(region: Region, image: Image, context: Context, field: str) -> Ma
     assert region.mask is not None  # noqa: S101 - the caller looked
     source = checked_source(region.mask, context, f"{field}.mask")
     other = source.image
+    if other.kind == "dicom":
+        # A segmentation object places its frames by position, not by order: as a stack it would be wrong.
+        raise RecordError("unsupported-format", "masks are read from NIfTI, PNG, NRRD or MHA", f"{field}.mask")
     if other.kind == "jpeg":
         raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
     if not same_grid(image, other):

@@ -41,8 +41,12 @@ def translate_os_error(error: OSError, what: str) -> MedpoError:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success fsync and rename, on failure remove it.
+
+    Args:
+        path: the file to make.
+        sync: False leaves the fsync to the caller, who has many files to make.
 
     Raises:
         CannotCreateError: the folder cannot be written.
@@ -52,7 +56,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        sync_file(temporary)
+        if sync:
+            sync_file(temporary)
         temporary.replace(path)
     except OSError as error:
         raise translate_os_error(error, path.name) from error
@@ -61,9 +66,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that readers see all of it or nothing."""
-    with atomic_path(path) as temporary:
+def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write ``data`` to ``path`` so that readers see all of it or nothing; see ``atomic_path``."""
+    with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
 
 

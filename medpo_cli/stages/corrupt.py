@@ -15,6 +15,7 @@ from medpo_cli.imaging.control import Ground, find_control
 from medpo_cli.imaging.image import Image, Mask, content_hash
 from medpo_cli.imaging.window import checked_source, resolve_window
 from medpo_cli.io.context import Context
+from medpo_cli.io.files import sync_file, translate_os_error
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Region, Window
 
@@ -30,15 +31,18 @@ def run(records: Iterable[Case], config: CorruptConfig, context: Context) -> Ite
     """
     worker = Corrupter(config, context)
     context.progress.start("corrupt")
-    for record in records:
-        context.check_time()
-        try:
-            done = worker.corrupt(record)
-        except RecordError as error:
-            context.reject(record.id, error)
-        else:
-            yield done
-        context.progress.advance()
+    try:
+        for record in records:
+            context.check_time()
+            try:
+                done = worker.corrupt(record)
+            except RecordError as error:
+                context.reject(record.id, error)
+            else:
+                yield done
+            context.progress.advance()
+    finally:
+        worker.sync()
     for message, count in sorted(worker.counts.items()):
         context.progress.note(f"{message}: {count} of {worker.seen} records")
 
@@ -74,6 +78,7 @@ class Corrupter:
         self.seen = 0
         self._images: Recent[Prepared] = Recent(KEPT_IMAGES)
         self._made: Recent[corruption.Made] = Recent(KEPT_FILES)
+        self._unsynced: set[str] = set()
         self._sites: Recent[tuple[Mask, str] | None] = Recent(KEPT_IMAGES * 8)
 
     def corrupt(self, record: Case) -> Case:
@@ -96,6 +101,14 @@ class Corrupter:
             )
         control = self._control(record, ref, image, region, masks) if self.config.control else None
         return msgspec.structs.replace(record, corrupted=done, control=control)
+
+    def sync(self) -> None:
+        """Force the written images to the disk; until then a power failure could leave one empty, never wrong."""
+        while self._unsynced:
+            try:
+                sync_file(self.folder / self._unsynced.pop())
+            except OSError as error:
+                raise translate_os_error(error, "corrupted image") from None
 
     def _whole(self, record: Case, ref: ImageRef, image: "Prepared", *, too_large: bool) -> Case:
         """The explicit fallback: the paper's noise everywhere (a fill has nothing to go by), no control."""
@@ -139,6 +152,7 @@ class Corrupter:
         made = self._made.get_or(
             key, lambda: corruption.destroy(image.image, key, mask, operator, parameters, self.folder)
         )
+        self._unsynced.add(made.name)
         path = Path(os.path.relpath(self.folder / made.name, self.context.root.resolve())).as_posix()
         shown = ImageRef(path=path, sha256=made.sha256, frame=ref.frame, window=image.window(ref))
         return Corrupted(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.imaging_files import RIGHT_ANTERIOR, disc, nifti, png
+from data.imaging_files import RIGHT_ANTERIOR, ct, dicom, disc, nifti, png
 from PIL import Image as Pillow
 
 from medpo_cli.errors import RecordError
@@ -88,6 +88,11 @@ def test_smoothed_png_and_jpeg_are_not_masks(tmp_path: Path) -> None:
     assert read(tmp_path, name="m.png", value=255).sum() == 4
     Pillow.fromarray(picture).save(tmp_path / "m.jpg")
     assert reason(tmp_path, name="m.jpg") == "mask-not-binary"
+
+
+def test_dicom_is_not_taken_for_a_mask(tmp_path: Path) -> None:
+    dicom(tmp_path / "m.dcm", ct(np.ones((6, 8), np.uint8)))
+    assert reason(tmp_path, name="m.dcm") == "unsupported-format"
 
 
 def test_a_shifted_affine_is_another_grid(tmp_path: Path) -> None:

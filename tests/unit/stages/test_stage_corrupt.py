@@ -12,6 +12,7 @@ from medpo_cli.imaging.window import load_view
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Case, ImageRef, MaskRef, Pair, Policy, Region, Response, Sample, Span, Window
+from medpo_cli.stages import corrupt as stage
 from medpo_cli.stages.corrupt import run, wanted_regions
 
 LEFT, RIGHT = disc(96, (30, 50), 6)[:, :, None], disc(96, (62, 40), 5)[:, :, None]
@@ -247,6 +248,20 @@ def test_bad_records_are_rejected_by_place_and_the_rest_goes_on(root: Path, code
     good = list(run([case("a"), record, case("b")], CorruptConfig(), context))
     assert [done.id for done in good] == ["a", "b"]
     assert [(name, error.reason, error.path) for name, error in rejected] == [("1", code, path)]
+
+
+def test_images_are_forced_to_the_disk_when_the_stage_ends_or_is_left(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(stage, "sync_file", lambda path: synced.append(path.name))
+    list(run([case("1"), case("2")], CorruptConfig(), Context(root)))
+    assert sorted(synced) == sorted(path.name for path in (root / "corrupted").iterdir())
+    synced.clear()
+    stream = run([case("1"), case("2")], CorruptConfig(), Context(root))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(synced) == 2
 
 
 def test_records_are_read_one_at_a_time(root: Path) -> None:

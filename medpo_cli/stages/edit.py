@@ -23,26 +23,21 @@ _ID_LENGTH = 200
 _Origin = Literal["corrected", "counterfactual"]
 
 
-def run(
-    records: Iterable[Sample], config: EditConfig, context: Context, *, earlier: Iterable[Pair] = ()
-) -> Iterator[Pair]:
+def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iterator[Pair]:
     """Turn the policy's answers into pairs of the answer and its minimal edit.
 
     A wrong answer is corrected (rejected = what the policy said), a right one is made wrong in one
     thing (chosen = what the policy said). With ``config.balance`` a corrected answer gives a second
     pair, in which one of its right statements is made wrong. Equal answers of a sample count once.
+    Kinds of counterfactuals are balanced over the whole stream: a resumed run must read it from the start.
 
     Args:
         records: samples; each needs a reference.
         config: settings.
         context: reject sink and progress. Codes: ``no-reference``, ``no-answer``, ``language``,
             ``reference-contradiction``, ``no-edit``, ``normality-cap`` and those of ``text.verify``.
-        earlier: pairs that an interrupted run already wrote; they count for the balance of kinds.
     """
     stage = _Stage(config)
-    for pair in earlier:
-        if pair.origin == "counterfactual":
-            stage.balance.count_spans(pair.spans)
     context.progress.start("edit")
     for sample in records:
         yield from stage.sample(sample, context)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from medpo_cli.schema.records import Span, SpanKind
+from medpo_cli.schema.records import SpanKind
 from medpo_cli.text.comparison import Comparison, Match
 from medpo_cli.text.edits import flip_answer, statement_kind
 from medpo_cli.text.entries import Table
@@ -84,13 +84,6 @@ class Balance:
         """Remember that the candidate was used."""
         self.buckets[candidate.bucket] += 1
         self.findings[candidate.bucket, candidate.operations[0].label] += 1
-
-    def count_spans(self, spans: Sequence[Span]) -> None:
-        """Remember a counterfactual pair of an earlier run, so that a resumed run stays in balance."""
-        if spans:
-            bucket = spans[0].source.removeprefix("rule:swap-")
-            self.buckets[bucket] += 1
-            self.findings[bucket, spans[0].label] += 1
 
 
 def candidates(

@@ -1,14 +1,16 @@
 """Words and sentences of a report, by code-point offsets."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[,;:.!?()/\[\]\n\r]")
 PLAIN_WORD = re.compile(r"\w+(?:[.,'’\-]\w+)*|[^\w\s]")
 _ENDS = re.compile(r"[.!?]+(?=[\s\"')\]]|$)|[\r\n]+")
-_LEAD = re.compile(r"\s*(?:(?:[-*•‣]|\d{1,2}[.)])\s+)?(?:[A-Z][A-Za-z ]{2,24}:\s*)?\s*")
+_LEAD = re.compile(r"\s*(?:(?:[-*•‣]|\d{1,2}[.)])\s+)?(?:[^.!?:;\n]{1,40}:\s+)?\s*")
 _LIST_NUMBER = re.compile(r"\s*\d{1,2}")
+LONGEST = 600
 
 
 class Token(NamedTuple):
@@ -38,7 +40,8 @@ def word_count(text: str) -> int:
 def sentences(text: str) -> tuple[tuple[int, int], ...]:
     """Offsets of the sentences, final punctuation included; list markers and headings left out.
 
-    A sentence ends at ``.``, ``!`` or ``?`` before white space, or at a line break.
+    A sentence ends at ``.``, ``!`` or ``?`` before white space, or at a line break; text without an end
+    is cut every ``LONGEST`` characters, so that the work grows with the length only.
     """
     found = []
     start = 0
@@ -50,7 +53,18 @@ def sentences(text: str) -> tuple[tuple[int, int], ...]:
         start = end.end()
     found.append((start, len(text)))
     bodies = (_body(text, start, end) for start, end in found)
-    return tuple((start, end) for start, end in bodies if start < end)
+    return tuple(piece for start, end in bodies for piece in _pieces(text, start, end))
+
+
+def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The sentence, in pieces of at most ``LONGEST`` characters cut at white space where there is some."""
+    while end - start > LONGEST:
+        cut = text.rfind(" ", start + 1, start + LONGEST)
+        cut = start + LONGEST if cut < 0 else cut
+        yield start, cut
+        start = cut
+    if start < end:
+        yield start, end
 
 
 def _body(text: str, start: int, end: int) -> tuple[int, int]:

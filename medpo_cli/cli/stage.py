@@ -28,7 +28,7 @@ class Stage:
     """What distinguishes one stage command from the next.
 
     Attributes:
-        accept: kinds of record it reads.
+        accept: kinds of record it reads, given its settings.
         execute: does the run: (stage, session, settings, standard output) → exit code.
         default_input: where to read when nothing is given; None means there is no default.
         prepare: turns the user's settings into those the stage gets (the embedded demo model).
@@ -38,7 +38,7 @@ class Stage:
 
     name: str
     config: type[Settings]
-    accept: tuple[type[Record], ...]
+    accept: Callable[[Any], tuple[type[Record], ...]]
     execute: Execute
     default_input: Callable[[Any, Messages], Path | None] = lambda _settings, _messages: None
     prepare: Callable[[Any, Messages], Any] = lambda settings, _messages: settings.stage
@@ -98,17 +98,17 @@ def _locked(stage: Stage, settings: Resolved[Any], messages: Messages, stdout: B
 
 def _source(stage: Stage, settings: Resolved[Any], messages: Messages) -> inputs.Source | None:
     """INPUT, else a pipe, else the configured input, else the stage's default."""
-    root = settings.stream.root
+    root, accept = settings.stream.root, stage.accept(settings.stage)
     given = settings.input
     from_flag = settings.sources["input"] == "input"
     if given == "-":
-        return inputs.open_stdin(stage.accept, root)
+        return inputs.open_stdin(accept, root)
     if not from_flag and inputs.stdin_is_data() and inputs.stdin_has_bytes():
-        return inputs.open_stdin(stage.accept, root)
+        return inputs.open_stdin(accept, root)
     path = Path(given) if given else stage.default_input(settings, messages)
     if path is not None:
-        return inputs.open_file(path, stage.accept, root)
-    return inputs.open_stdin(stage.accept, root) if inputs.stdin_is_data() else None
+        return inputs.open_file(path, accept, root)
+    return inputs.open_stdin(accept, root) if inputs.stdin_is_data() else None
 
 
 def _dry_run(session: Session) -> ExitCode:

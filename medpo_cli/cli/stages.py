@@ -7,14 +7,17 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from medpo_cli.cli.inputs import open_file
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
 from medpo_cli.errors import CannotCreateError, ExitCode
 from medpo_cli.io.log import Messages
+from medpo_cli.io.manifest import versions
 from medpo_cli.io.output import Output
+from medpo_cli.io.stream import read_all
 from medpo_cli.schema import config as schema
-from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Summary
+from medpo_cli.schema.records import Case, Pair, Record, Sample, Score, Summary
 
 DEMO_FOLDER = Path("medpo-demo")
 ADAPTER = "adapter"
@@ -24,7 +27,7 @@ Stdout = Callable[[], BinaryIO]
 
 def demo_model(settings: Resolved[Any], messages: Messages) -> Any:
     """The stage's settings with the embedded model where none is named."""
-    if settings.stage.model or getattr(settings.stage, "endpoint", ""):
+    if settings.stage.model or any(getattr(settings.stage, key, "") for key in ("endpoint", "compare")):
         return settings.stage
     from medpo_cli.demo import MODEL
 
@@ -39,7 +42,8 @@ def demo_train_cases(settings: Resolved[Any], messages: Messages) -> Path | None
 
 def demo_test_cases(settings: Resolved[Any], messages: Messages) -> Path | None:
     """Held-out cases, with corrupted images, when neither model nor input is configured."""
-    return None if settings.stage.model else _demo_cases("test", messages)
+    given = settings.stage.model or settings.stage.compare
+    return None if given else _demo_cases("test", messages)
 
 
 def _demo_cases(split: str, messages: Messages) -> Path:
@@ -103,9 +107,12 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     from medpo_cli.stages import eval as evaluation
 
     summaries: list[Summary] = []
+    if config.html and Path(config.html).exists() and not session.stream.force:
+        raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")
 
     def work(records: Iterator[Any]) -> Iterator[Record]:
-        for record in evaluation.run(records, config, session.context):
+        judged = _compared(records, config) if config.compare else evaluation.run(records, config, session.context)
+        for record in judged:
             if isinstance(record, Summary):
                 summaries.append(record)
             yield record
@@ -113,6 +120,25 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     code = to_records(session, work, lambda: pipe_only(stdout()), replay=True)
     session.messages.show(table(summaries))
     return code
+
+
+def _compared(records: Iterator[Any], config: schema.EvalConfig) -> Iterator[Record]:
+    """Summaries of ``--compare FILE`` (A), of the input (B), and of B against A."""
+    from medpo_cli.stages.eval import compare
+
+    earlier = open_file(Path(config.compare), _judged(config), "")
+    with earlier.stream:
+        first = [r for r in read_all(earlier.stream, earlier.name, earlier.accept) if isinstance(r, Score)]
+    second = [record for record in records if isinstance(record, Score)]
+    yield from compare(first, second, resamples=config.bootstrap, seed=config.seed, versions=versions())
+
+
+def _only(*kinds: type[Record]) -> Callable[[Any], tuple[type[Record], ...]]:
+    return lambda _settings: kinds
+
+
+def _judged(settings: schema.EvalConfig) -> tuple[type[Record], ...]:
+    return (Score, Summary) if settings.compare else (Case, Sample, Pair)
 
 
 def pipe_only(stdout: BinaryIO) -> BinaryIO:
@@ -123,21 +149,19 @@ def pipe_only(stdout: BinaryIO) -> BinaryIO:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("sample", schema.SampleConfig, (Case,), _sample, default_input=demo_train_cases, prepare=demo_model),
-        Stage("edit", schema.EditConfig, (Sample,), _edit),
-        Stage("corrupt", schema.CorruptConfig, (Case, Sample, Pair), _corrupt),
+        Stage("sample", schema.SampleConfig, _only(Case), _sample, default_input=demo_train_cases, prepare=demo_model),
+        Stage("edit", schema.EditConfig, _only(Sample), _edit),
+        Stage("corrupt", schema.CorruptConfig, _only(Case, Sample, Pair), _corrupt),
         Stage(
             "align",
             schema.AlignConfig,
-            (Pair, Ranking),
+            _only(Pair),
             _align,
             default_input=pairs_here,
             prepare=demo_model,
             default_output=ADAPTER,
             output="adapter folder (default: ./adapter)",
         ),
-        Stage(
-            "eval", schema.EvalConfig, (Case, Sample, Pair), _eval, default_input=demo_test_cases, prepare=demo_model
-        ),
+        Stage("eval", schema.EvalConfig, _judged, _eval, default_input=demo_test_cases, prepare=demo_model),
     )
 }

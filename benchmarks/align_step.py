@@ -1,11 +1,12 @@
 """Seconds of one FiRe-MPO step: medpo's fast path against the naive eight-pass form, interleaved.
 
-    OMP_NUM_THREADS=1 python benchmarks/align_step.py [--steps 6] [--batch 8] [--kind report|vqa] [--dtype float64]
+    OMP_NUM_THREADS=1 python benchmarks/align_step.py [--steps 6] [--batch 8] [--kind report|vqa] [--method paper]
 
 The naive form is what the published implementation does: four forward calls of 2 B padded rows (chosen and
 rejected; clean and corrupted image; policy and reference), images encoded for every row, full logits,
 log-softmax over all positions. Both forms run the same pairs in one process, turn by turn, on a random
-model of the demo's size (1.2 M parameters, 37 image tokens). CPU seconds, medians.
+model of the demo's size (1.2 M parameters, 37 image tokens); both find their pixels prepared. CPU seconds,
+medians. ``--method paper`` leaves out the likelihood term of the demo's recipe, as the paper does.
 """
 
 import argparse
@@ -43,8 +44,7 @@ VQA = [("Yes, there is a small left pleural effusion.", "No, there is no pleural
 PROOF = RegionProof(
     mask="0" * 64, voxels=4, fraction=0.1, changed=1.0, outside="0" * 64, contrast_before=9.0, contrast_after=0.0
 )
-BETA, GAMMA, ALPHA, LAMBDA, NLL = 0.5, 0.5, 0.01, 0.5, 4.0
-TERMS = resolve("fire-mpo", beta=BETA, gamma=GAMMA, alpha=ALPHA, kl_forward=LAMBDA, nll=NLL)
+BETA, GAMMA, ALPHA, LAMBDA = 0.5, 0.5, 0.01, 0.5
 
 
 def make_pairs(count: int, kind: str) -> list[Pair]:
@@ -97,8 +97,8 @@ def make_model(dtype: torch.dtype) -> VisionLanguageModel:
 class Naive:
     """Eight passes for each pair, as 2 B padded rows a call; tokens and pixels are prepared beforehand."""
 
-    def __init__(self, vlm: VisionLanguageModel, pairs: list[Pair]) -> None:
-        self.vlm = vlm
+    def __init__(self, vlm: VisionLanguageModel, pairs: list[Pair], nll: float) -> None:
+        self.vlm, self.nll = vlm, nll
         self.ready = {(pair.id, bad): self._rows(pair, bad) for pair in pairs for bad in (False, True)}
 
     def _rows(self, pair: Pair, bad: bool) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ class Naive:
         kl = LAMBDA * (r.exp() * (r - p)).sum(-1) + (1 - LAMBDA) * (p.exp() * (p - r)).sum(-1)
         nll = -(p.gather(-1, ids[:n, :, None])[..., 0] * answer[:n]).sum(-1) / answer[:n].sum(-1)
         loss = -logsigmoid(BETA * (chosen - rejected)) - GAMMA * logsigmoid(BETA * (bad_rejected - bad_chosen))
-        loss = (loss + ALPHA * (kl * span[:n]).sum(-1) + NLL * nll).mean()
+        loss = (loss + ALPHA * (kl * span[:n]).sum(-1) + self.nll * nll).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
@@ -166,17 +166,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--kind", choices=["report", "vqa"], default="report")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--method", choices=["demo", "paper"], default="demo")
     chosen = parser.parse_args()
+    nll = 4.0 if chosen.method == "demo" else 0.0
+    terms = resolve("fire-mpo", beta=BETA, gamma=GAMMA, alpha=ALPHA, kl_forward=LAMBDA, nll=nll)
     torch.set_num_threads(1)
     vlm = make_model(getattr(torch, chosen.dtype))
     pairs = make_pairs(chosen.batch * (chosen.steps + 1), chosen.kind)
-    encoder = Encoder(vlm, TERMS, picture)
+    encoder = Encoder(vlm, terms, picture)
     examples = [encoder.example(pair, number) for number, pair in enumerate(pairs)]
-    naive = Naive(vlm, pairs)
+    naive = Naive(vlm, pairs, nll)
+
+    prompts = {
+        answer.prompt.content: answer.prompt for one in examples for unit in one.units for answer in unit.answers
+    }
+    pixels = {content: encoder.encode_prompt(prompt) for content, prompt in prompts.items()}
 
     def engine(limit: int) -> Engine:
-        cache = FeatureCache(vlm, encoder.encode_prompt)
-        return Engine(vlm, TERMS, cache, Reference(vlm, TERMS, limit), Accelerator(cpu=True), forest=True)
+        cache = FeatureCache(vlm, lambda prompt: pixels[prompt.content], limit)
+        return Engine(vlm, terms, cache, Reference(vlm, terms, limit), Accelerator(cpu=True), forest=True)
 
     cold, warm = engine(0), engine(2**30)
     for i in range(0, len(examples), chosen.batch):  # fills the caches of the warm engine

@@ -117,6 +117,17 @@ def test_generated_and_teacher_forced_logprobs_agree(vlm: VisionLanguageModel, i
     assert float(scored[:4].sum()) == pytest.approx(answer.logprob, abs=1e-4)
 
 
+def test_scores_are_those_of_the_whole_logits(vlm: VisionLanguageModel, images: list[np.ndarray]) -> None:
+    """Token t of the answer is predicted at position len(prompt) - 1 + t of the library's own forward."""
+    prompt, answer = vlm.encode_prompt("?", images[:1]), vlm.encode_answer("No nodule is seen.").ids
+    ids = torch.cat([prompt.input_ids, answer])[None]
+    with torch.no_grad():
+        logits = vlm.base(input_ids=ids, **prompt.vision, **vlm.family.token_inputs(ids)).logits[0]
+    expected = [float(logits[len(prompt) - 1 + t].log_softmax(-1)[token]) for t, token in enumerate(answer)]
+    (scored,) = answer_logprobs(vlm, [(prompt, [], "No nodule is seen.")])
+    assert scored.tolist() == pytest.approx(expected, abs=1e-5)
+
+
 def test_scores_do_not_depend_on_the_batch(vlm: VisionLanguageModel, images: list[np.ndarray]) -> None:
     items = [("Is there a nodule?", [image], text) for image in images for text in ("Yes.", "No nodule is seen.")]
     items.append(("Hello", [], "There."))

@@ -25,6 +25,8 @@ MARGIN = 2
 """Pixels kept free around lesions."""
 BEST = 20
 """Sites of the most similar surroundings that the seed picks from."""
+ALIKE = 0.5
+"""How far mean plus spread around a mirrored site may be from the lesion's, in standard deviations of the image."""
 SLICES = 8
 """Slices of a volume that surroundings are compared on."""
 MIDLINE_RANGE = 0.15
@@ -100,10 +102,19 @@ def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator)
     around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1, 1), bool)
     forbidden = ~ground.body | ndimage.binary_dilation(lesions, around)
     mirrored = mirror(region, side_axis(ground.image), ground.symmetry)
-    if mirrored is not None and not (mirrored & forbidden).any():
+    usable = ground.body & ~lesions
+    if mirrored is not None and not (mirrored & forbidden).any() and _alike(ground, region, mirrored, usable):
         return mirrored, "mirror"
-    moved = _shifted(ground, region, forbidden, ground.body & ~lesions, rng)
+    moved = _shifted(ground, region, forbidden, usable, rng)
     return None if moved is None else (moved, "shift")
+
+
+def _alike(ground: Ground, region: Mask, other: Mask, usable: Mask) -> bool:
+    """Whether what surrounds both sites is similar: half a chest in a crop has no mirror image."""
+    here, there = (ground.brightness[ring(mask, ring_width(mask)) & usable] for mask in (region, other))
+    if not here.size or not there.size:
+        return False
+    return bool(abs(here.mean() - there.mean()) + abs(here.std() - there.std()) <= ALIKE)
 
 
 def mirror(region: Mask, axis: int, symmetry: int | None) -> Mask | None:

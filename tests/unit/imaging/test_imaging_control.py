@@ -65,6 +65,16 @@ def test_the_contralateral_site_comes_first() -> None:
     assert site[0].sum() == LESION.sum()
 
 
+def test_a_mirror_image_in_other_surroundings_is_passed_over() -> None:
+    picture = body_picture()
+    picture[:, 56:] = np.where(picture[:, 56:] > 20, picture[:, 56:] + 70, picture[:, 56:])
+    ground = Ground(image_of(picture))
+    site = find_control(ground, LESION, LESION, stream())
+    assert site is not None
+    assert site[1] == "shift"
+    assert np.argwhere(site[0])[:, 0].max() < 56
+
+
 def test_a_lesion_on_the_other_side_makes_it_move() -> None:
     other = disc(96, (65, 50), 8)[:, :, None]
     ground = Ground(image_of(body_picture()))

@@ -2,7 +2,8 @@
 
 The answer is tokenised once, alone and clean; a token belongs to a span if the two share at least
 one character that is not white space. So a leading space that a tokenizer puts into the token does
-no harm, and several tokens of one character (byte-level BPE) all belong to it.
+no harm, and several tokens of one character (byte-level BPE) all belong to it. A token of white space
+alone goes with the word behind it.
 """
 
 import unicodedata
@@ -34,10 +35,23 @@ def token_mask(offsets: Sequence[Offsets], spans: Sequence[Offsets], text: str) 
         if shared and 2 * (solid[end] - solid[start] - shared) > solid[end] - solid[start]:
             raise RecordError("straddle", "a token reaches further out of a span than into it", "$.spans")
         mask.append(shared > 0)
+    _take_spaces(mask, offsets, solid)
     for number, (start, end) in enumerate(spans):
         if not any(kept and a < end and start < b for kept, (a, b) in zip(mask, offsets, strict=True)):
             raise RecordError("no-tokens", "a span holds no token", f"$.spans[{number}]")
     return mask
+
+
+def _take_spaces(mask: list[bool], offsets: Sequence[Offsets], solid: Sequence[int]) -> None:
+    """A token of white space alone goes with the word behind it.
+
+    One tokenizer writes " left" as one token and " right" as two; else the ids outside the spans
+    would differ between the sides of a pair.
+    """
+    for index in range(len(mask) - 2, -1, -1):
+        (start, end), following = offsets[index], offsets[index + 1]
+        if start < end == following[0] and mask[index + 1] and solid[start] == solid[end]:
+            mask[index] = True
 
 
 def straddling(offsets: Sequence[Offsets], spans: Sequence[Offsets], text: str) -> int:

@@ -2,7 +2,8 @@
 
 Limits. A status edit replaces a whole statement ("No pleural effusion." against "There is a small
 left pleural effusion."), so length and share of words are limited per changed fact, not only per
-answer: a legitimate edit of a short answer would fail any fixed share.
+answer: a legitimate edit of a short answer would fail any fixed share. Of one statement side, place
+and severity may be wrong at once, so statements are counted, not spans.
 """
 
 import re
@@ -17,7 +18,7 @@ from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.truth import Question, Reading, difference, read
 from medpo_cli.text.words import word_count
 
-MAX_EDITS = 6
+MAX_FACTS = 6
 MAX_RATIO = 0.35
 WORDS_PER_FACT = 12
 LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
@@ -161,8 +162,8 @@ def check_facts(good: Reading, bad: Reading, changed: Counter[str], spans: Seque
 
 def check_size(chosen: str, rejected: str, spans: Sequence[Span], facts: int) -> float:
     """Share of changed words; refuses over-editing and drift of length."""
-    if len(spans) > MAX_EDITS:
-        raise RecordError("ratio", f"more than {MAX_EDITS} edits")
+    if facts > MAX_FACTS:
+        raise RecordError("ratio", f"more than {MAX_FACTS} changed statements")
     ours, theirs = word_count(chosen), word_count(rejected)
     changed = max(
         sum(word_count(chosen[slice(*span.chosen)]) for span in spans),

@@ -157,7 +157,7 @@ BAD = {
     "placeholder": [
         "The XXXX heart is enlarged.",
         "<b>The heart is enlarged.</b>",
-        "As an AI I see an enlarged heart.",
+        "As an AI I see it.",
     ],
     "no-edit": ["Fine.", "Das Herz ist vergrößert.", "..."],
 }

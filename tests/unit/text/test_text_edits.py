@@ -103,7 +103,7 @@ def test_a_false_second_statement_is_deleted() -> None:
     reference = "There is a small left pleural effusion. The heart is enlarged."
     pair = corrected(answer, reference)
     assert pair.chosen == reference
-    assert spans(pair)[0][2:] == ("enlarged. No pleural effusion", "enlarged")
+    assert spans(pair)[0][2:] == ("enlarged. No pleural effusion.", "enlarged.")
 
 
 def test_measurements_are_taken_from_the_reference() -> None:

@@ -67,6 +67,13 @@ def test_a_span_that_ends_with_a_space_does_not_take_the_next_token() -> None:
     assert token_mask([(0, 1), (1, 6)], [(0, 2)], "a left") == [True, False]
 
 
+def test_a_token_of_space_alone_goes_with_the_word_behind_it() -> None:
+    """ "a| |left| |lung", span "left": its space too, the one behind it not."""
+    offsets = [(0, 1), (1, 2), (2, 6), (6, 7), (7, 11)]
+    assert token_mask(offsets, [(2, 6)], "a left lung") == [False, True, True, False, False]
+    assert token_mask(offsets, [(2, 11)], "a left lung") == [False, True, True, True, True]
+
+
 def test_several_tokens_of_one_character_are_all_masked() -> None:
     """One symbol of four bytes in three byte-level tokens, all with the offsets (2, 3)."""
     text = "a \U0001fa7b x"

@@ -109,7 +109,7 @@ def test_each_fault_has_its_code(case: str) -> None:
     assert caught.value.reason == reason
 
 
-def test_more_than_six_edits_are_refused() -> None:
+def test_more_than_six_changed_statements_are_refused() -> None:
     chosen = " ".join(f"Left effusion number {number}." for number in range(7))
     rejected = chosen.replace("Left", "Right")
     with pytest.raises(RecordError) as caught:

@@ -58,17 +58,43 @@ class Checkpoints:
         optimizer: over those parameters in the model's order.
         fingerprint: of everything that decides the result; another one is refused on resume.
         keep_last: how many stay.
+        write: False on all processes but the first.
+
+    Attributes:
+        done: steps that the model has taken; None while one is being taken.
+        saved: steps in the newest checkpoint.
     """
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str, keep_last: int
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        fingerprint: str,
+        *,
+        keep_last: int,
+        write: bool = True,
     ) -> None:
         self.folder, self.optimizer = folder, optimizer
-        self.fingerprint, self.keep_last = fingerprint, keep_last
+        self.fingerprint, self.keep_last, self.write = fingerprint, keep_last, write
+        self.done: int | None = 0
+        self.saved = 0
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Save before any exception leaves the block: a signal, the time limit, a reader that went away."""
+        try:
+            yield
+        except BaseException:
+            if self.done is not None and self.done != self.saved:
+                self.save(self.done)
+            raise
 
     def save(self, step: int) -> None:
         """Write the state after ``step`` optimizer steps; drop the oldest beyond ``keep_last``."""
+        if not self.write:
+            return
         tensors = {f"adapter/{name}": p.detach().cpu().contiguous() for name, p in self.parameters.items()}
         for number, slots in self.optimizer.state_dict()["state"].items():
             for key, value in slots.items():
@@ -76,11 +102,14 @@ class Checkpoints:
         with replace_folder(self.folder / f"step-{step:06d}") as new:
             save_file(tensors, new / TENSORS)
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
+        self.saved = step
         for old in self._all()[: -self.keep_last]:
             shutil.rmtree(old, ignore_errors=True)
 
     def clear(self) -> None:
         """Forget the checkpoints of an earlier run."""
+        if not self.write:
+            return
         for old in self._all():
             shutil.rmtree(old, ignore_errors=True)
 
@@ -105,6 +134,7 @@ class Checkpoints:
         if fingerprint != self.fingerprint:
             raise ConfigError(f"checkpoint {found[-1].name} was made with other data, model or settings")
         self._load(tensors)
+        self.done = self.saved = step
         return step
 
     def _load(self, tensors: dict[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from medpo_cli.errors import ConfigError, UnavailableError
 from medpo_cli.io.context import Context
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Step
 from medpo_cli.training.batches import Encoder, Example
@@ -48,7 +49,8 @@ def train(
     """
     parameters = {name: p for name, p in vlm.model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0)
-    saved = Checkpoints(checkpoints, vlm.model, optimizer, fingerprint, config.keep_last)
+    main = accelerator.is_main_process
+    saved = Checkpoints(checkpoints, vlm.model, optimizer, fingerprint, keep_last=config.keep_last, write=main)
     _enable_dropout(vlm)
 
     features = FeatureCache(vlm, encoder.encode_prompt)
@@ -59,64 +61,57 @@ def train(
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)
     start = saved.restore() if resume else 0
-    if not resume and accelerator.is_main_process:
+    if not resume:
         saved.clear()
     _refill(engine, examples, config, range(min(start, per_epoch)), accelerator)
 
     context.progress.start("align", total - start)
-    last_saved = start
-    for step in range(start, total):
-        if context.out_of_time():
-            _save(saved, step, accelerator)
+    with saved.kept(), memory_is_temporary("use --qlora, smaller images or a larger card; the state is saved"):
+        for step in range(start, total):
             context.check_time()
-        began = time.perf_counter()
-        batch = batch_of(examples, step, config)
-        rate = learning_rate(step, total, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+            began = time.perf_counter()
+            batch = batch_of(examples, step, config)
+            rate = learning_rate(step, total, config)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
 
-        optimizer.zero_grad(set_to_none=True)
-        if config.lora_dropout:
+            optimizer.zero_grad(set_to_none=True)
             torch.manual_seed(seed_of("dropout", config.seed, step, accelerator.process_index))
-        share = batch[accelerator.process_index :: accelerator.num_processes]
-        tally = engine.accumulate(share, 1.0 / len(batch))
-        _sum_gradients(parameters.values(), accelerator)
-        if step == 0:
-            _require_gradients(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
-        means = tally.means(len(batch), accelerator, names_of(terms))
-        if not math.isfinite(float(norm) + means["loss"]):
-            _save(saved, step, accelerator)
-            ids = ", ".join(example.id for example in batch)
-            raise ConfigError(f"training diverged at step {step + 1} (records {ids}): lower lr; last good state saved")
-        optimizer.step()
+            share = batch[accelerator.process_index :: accelerator.num_processes]
+            tally = engine.accumulate(share, 1.0 / len(batch))
+            _sum_gradients(parameters.values(), accelerator)
+            if step == 0:
+                _require_gradients(parameters)
+            norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
+            means = tally.means(len(batch), accelerator, names_of(terms))
+            if not math.isfinite(float(norm) + means["loss"]):
+                ids = ", ".join(example.id for example in batch)
+                raise ConfigError(
+                    f"training diverged at step {step + 1} (records {ids}): lower lr; state before it kept"
+                )
 
-        done = step + 1
-        if done % config.checkpoint_every == 0 or done == total:
-            _save(saved, done, accelerator)
-            last_saved = done
-        context.progress.advance()
-        try:
+            saved.done = None
+            optimizer.step()
+            saved.done = step + 1
+            if saved.done % config.checkpoint_every == 0 or saved.done == total:
+                saved.save(saved.done)
+            context.progress.advance()
             yield step_record(
                 means,
                 terms,
                 records=len(batch),
-                step=done,
-                epoch=done / per_epoch,
+                step=saved.done,
+                epoch=saved.done / per_epoch,
                 grad_norm=float(norm),
                 lr=rate,
                 began=began,
             )
-        except GeneratorExit:  # the reader went away, or a signal: nothing is lost
-            if last_saved != done:
-                _save(saved, done, accelerator)
-            raise
 
 
 def _enable_dropout(vlm: VisionLanguageModel) -> None:
-    """Train mode for the adapters' dropout only: the frozen model stays as it answers."""
+    """Train mode for the dropout of the trained adapter only: the frozen model stays as it answers."""
     for name, module in vlm.model.named_modules():
-        if "lora_dropout" in name:
+        if name.endswith("lora_dropout.default"):  # not that of a frozen reference
             module.train()
 
 
@@ -145,8 +140,3 @@ def _require_gradients(parameters: dict[str, Tensor]) -> None:
     for name, parameter in parameters.items():
         if parameter.grad is None or ("lora_B" in name and not parameter.grad.any()):
             raise UnavailableError(f"adapter {name} gets no gradient at the first step: this model cannot be aligned")
-
-
-def _save(saved: Checkpoints, step: int, accelerator: Accelerator) -> None:
-    if accelerator.is_main_process:
-        saved.save(step)

@@ -18,7 +18,7 @@ from medpo_cli.text.truth import Question, Reading
 
 _SWAPPED: tuple[Literal["side", "location", "severity", "change"], ...] = ("side", "location", "severity", "change")
 _LARGE_MM = 30.0
-_FIRST = 4
+_FIRST = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,24 @@ class Balance:
     def _rank(self, candidate: Candidate, draw: Draw) -> tuple[int, int, int]:
         first = candidate.operations[0]
         found = self.findings[candidate.bucket, first.label]
-        return self.buckets[candidate.bucket], found, draw.number(candidate.bucket, first.label, first.start)
+        used = self._normality() if _is_normality(candidate) else self.buckets[candidate.bucket]
+        return used, found, draw.number(candidate.bucket, first.label, first.start)
 
     def _over_cap(self, candidate: Candidate) -> bool:
-        if not candidate.bucket.startswith("normality"):
-            return False
-        used = sum(count for bucket, count in self.buckets.items() if bucket.startswith("normality"))
-        return used + 1 > self.cap * max(self.buckets.total() + 1, _FIRST)
+        """The share is taken of at least ``_FIRST`` pairs, so that the first answers are not refused."""
+        return _is_normality(candidate) and self._normality() + 1 > self.cap * max(self.buckets.total() + 1, _FIRST)
+
+    def _normality(self) -> int:
+        return sum(count for bucket, count in self.buckets.items() if bucket.startswith("normality"))
 
     def count(self, candidate: Candidate) -> None:
         """Remember that the candidate was used."""
         self.buckets[candidate.bucket] += 1
         self.findings[candidate.bucket, candidate.operations[0].label] += 1
+
+
+def _is_normality(candidate: Candidate) -> bool:
+    return candidate.bucket.startswith("normality")
 
 
 def candidates(
@@ -116,7 +122,7 @@ def _swaps(match: Match, answer: Reading, question: Question, lexicon: Lexicon, 
             word = answer.text[start:end]
             table: Table = getattr(lexicon.swaps, name)
             other = draw.one(table.get(word.lower(), []), name, fact.finding, start)
-            if other is not None:
+            if other is not None and not _impossible(fact, answer.text, (start, end), other, lexicon):
                 yield _swap(fact, truth, name, name, (start, end), word, in_case_of(word, other))
     if fact.size_mm is not None and truth.size_mm is not None:
         start, end = fact.at["size_mm"]
@@ -127,6 +133,12 @@ def _swaps(match: Match, answer: Reading, question: Question, lexicon: Lexicon, 
 def _swap(fact: Fact, truth: Fact, kind: SpanKind, name: str, place: Offsets, old: str, new: str) -> Candidate:
     operation = Operation(*place, old, new, kind, fact.finding, f"rule:swap-{kind}", 1.0, truth.at[name])
     return Candidate(kind, (operation,), fact.key)
+
+
+def _impossible(fact: Fact, text: str, place: Offsets, word: str, lexicon: Lexicon) -> bool:
+    """True if the sentence with the new word names what no body has ("left middle lobe")."""
+    sentence = f"{text[fact.sentence[0] : place[0]]}{word}{text[place[1] : fact.sentence[1]]}".lower()
+    return any(phrase in sentence for phrase in lexicon.cues.impossible)
 
 
 def _side_is_fixed(fact: Fact, answer: Reading, question: Question) -> bool:
@@ -157,7 +169,7 @@ def _status(
     ]
     text = " ".join(parts) if quote[-1:] in ".!?" else " ".join(parts).removesuffix(".")
     kind = statement_kind(match, quote)
-    bucket = f"{'normality' if fact.normality else kind}-{'drop' if fact.status == 'present' else 'add'}"
+    bucket = f"{kind}-{'drop' if fact.status == 'present' else 'add'}"
     operation = Operation(
         *fact.sentence, quote, text, kind, fact.finding, f"rule:swap-{bucket}", 1.0 if len(group) == 1 else 0.9,
         truth.sentence,

@@ -42,7 +42,10 @@ class Normality(Entry, frozen=True):
 
 
 class Cues(Entry, frozen=True):
-    """Triggers of negation and uncertainty, what ends their reach, and small words of structure."""
+    """Triggers of negation and uncertainty, what ends their reach, small words of structure.
+
+    ``verbs`` mark full sentences; a counterfactual never says what is ``impossible``.
+    """
 
     negation_before: Phrases = []
     negation_after: Phrases = []
@@ -54,6 +57,7 @@ class Cues(Entry, frozen=True):
     ignore: Phrases = []
     answers: Phrases = []
     verbs: Phrases = []
+    impossible: Phrases = []
 
 
 class Attributes(Entry, frozen=True):

@@ -163,7 +163,7 @@ def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
         for phrase in (*entry.normal, *entry.abnormal):
             yield phrase, Role("predicate", phrase)
     for part in lexicon.cues.__struct_fields__:
-        if part != "verbs":
+        if part not in ("verbs", "impossible"):
             for phrase in getattr(lexicon.cues, part):
                 yield phrase, Role(part, phrase)
     for part in lexicon.attributes.__struct_fields__:

@@ -198,3 +198,12 @@ def test_long_ids_stay_valid_and_different() -> None:
     assert len(first) == 200 == len(second)
     assert first != second
     assert pair_id("case-1", 2, 3) == "case-1.2.3"
+
+
+@pytest.mark.parametrize("place", ["left upper lobe", "left lower lobe", "right middle lobe"])
+def test_no_counterfactual_names_a_left_middle_lobe(place: str) -> None:
+    """Of 40 seeds none: the swap that would say so is not made."""
+    text = f"5 mm nodule in the {place}. No pneumothorax."
+    made = [pair for seed in range(40) for pair in edit(sample(text, reference=text), seed=seed, per_sample=9)[0]]
+    assert all("left middle lobe" not in pair.rejected for pair in made)
+    assert {pair.spans[0].kind for pair in made} >= {"location", "size"}

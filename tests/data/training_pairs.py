@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from data import tiny_families
 
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.lora import add_lora
@@ -18,7 +19,7 @@ from medpo_cli.training.reference import FeatureCache, Reference
 
 QUESTION = "Is there a pleural effusion?"
 REPORT = "Describe the findings on this chest image."
-BUILDERS = {"llava": build_llava, "qwen2_5_vl": build_qwen2_5_vl}
+BUILDERS = {"llava": build_llava, "qwen2_5_vl": build_qwen2_5_vl, **tiny_families.BUILDERS}
 
 
 def picture(ref: ImageRef, _field: str = "$.image") -> np.ndarray:
@@ -103,7 +104,9 @@ def keep_float64(model: Any) -> None:
     """RMS norms compute in float32 whatever they get: give them a float64 form, for exactness tests."""
 
     def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
-        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        gemma = hasattr(self, "eps")
+        epsilon, weight = (self.eps, 1.0 + self.weight) if gemma else (self.variance_epsilon, self.weight)
+        return weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
 
     for module in model.modules():
         if type(module).__name__.endswith("RMSNorm"):

@@ -1,14 +1,16 @@
 """The fast path against a naive form written here: eight full passes, full logits, everything separate."""
 
+import inspect
 from typing import Any
 
 import pytest
 import torch
-from data.training_pairs import PAIRS, encode, engine, gradients, picture, tiny
+from data.training_pairs import BUILDERS, PAIRS, encode, engine, gradients, picture, tiny
 from PIL import Image
 from torch import Tensor
 
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family.generic import Generic
 from medpo_cli.schema.records import ImageRef, Pair
 from medpo_cli.training import layout as layouts
 from medpo_cli.training.engine import difference
@@ -29,8 +31,9 @@ def full_logits(vlm: VisionLanguageModel, image: ImageRef, prompt: str, answer: 
     ids = torch.cat([inputs.pop("input_ids")[0], torch.tensor(answer)])[None]
     inputs["pixel_values"] = inputs["pixel_values"].to(vlm.dtype)
     inputs["attention_mask"] = torch.ones_like(ids)
-    if "image_grid_thw" in inputs:
-        inputs["mm_token_type_ids"] = (ids == vlm.image_token_id).int()
+    for name in ("token_type_ids", "mm_token_type_ids"):
+        if name in inspect.signature(vlm.base.forward).parameters:
+            inputs[name] = (ids == vlm.image_token_id).int()
     logits = vlm.model(input_ids=ids, **inputs).logits[0]
     return logits.log_softmax(-1), ids.shape[1] - len(answer)
 
@@ -101,6 +104,25 @@ def test_loss_and_gradients_equal_the_naive_form(kind: str, dtype: torch.dtype, 
     loss, found = fast(vlm, forest=forest)
     assert abs(loss - expected_loss) <= bound * max(1.0, abs(expected_loss))
     assert worst(found, expected) <= bound
+
+
+@pytest.mark.parametrize("kind", sorted(set(BUILDERS) - {"llava", "qwen2_5_vl"}))
+def test_every_other_family_equals_the_naive_form(kind: str) -> None:
+    vlm = tiny(kind, torch.float64)
+    expected_loss, expected = naive(vlm)
+    loss, found = fast(vlm, forest=vlm.forest)
+    assert abs(loss - expected_loss) <= 1e-10
+    assert worst(found, expected) <= 1e-10
+
+
+def test_a_model_of_no_known_family_equals_the_naive_form() -> None:
+    vlm = tiny("llava", torch.float64)
+    vlm.family = Generic(vlm.base, vlm.image_token_id)
+    assert not vlm.forest
+    expected_loss, expected = naive(vlm)
+    loss, found = fast(vlm, forest=False)
+    assert abs(loss - expected_loss) <= 1e-10
+    assert worst(found, expected) <= 1e-10
 
 
 @pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl"])

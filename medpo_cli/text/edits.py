@@ -93,8 +93,9 @@ class Scribe:
         quote = self.answer.text[slice(*sentence)]
         text = "" if self.repeats(wrong) and len(group) == 1 else _closed_like(quote, " ".join(statements))
         evidence = wrong.truth.sentence if wrong.truth is not None else None
+        label = "+".join(sorted({match.finding for match in group if match.errors}))
         yield Operation(
-            *_with_space(self.answer.text, sentence, text), text, statement_kind(wrong, quote), wrong.finding,
+            *_with_space(self.answer.text, sentence, text), text, statement_kind(wrong, quote), label,
             "rule:statement", 1.0 if len(group) == 1 else _LISTED, evidence,
         )  # fmt: skip
 

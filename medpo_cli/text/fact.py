@@ -38,7 +38,8 @@ class Fact:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What is stated, without where: equal keys mean the same."""
+        """What is stated, without where: equal keys mean the same ("no focal opacity" is "no opacity")."""
+        denied = self.status == "absent"
         return (
             self.finding,
             self.status,
@@ -46,8 +47,8 @@ class Fact:
             self.location,
             self.severity,
             self.size_mm,
-            self.texture,
-            self.change,
+            None if denied else self.texture,
+            None if denied else self.change,
         )
 
     def moved(self, by: int) -> "Fact":

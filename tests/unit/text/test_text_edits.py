@@ -172,3 +172,21 @@ def test_closed_answers(prompt: str, answer: str, reference: str, chosen: str) -
 )  # fmt: skip
 def test_open_answers(prompt: str, answer: str, reference: str, chosen: str) -> None:
     assert corrected(answer, reference, "vqa-open", prompt).chosen == chosen
+
+
+def test_a_denial_in_a_list_keeps_the_others_without_their_texture() -> None:
+    pair = corrected(
+        "There is no focal consolidation, pleural effusion, or pneumothorax.",
+        "No focal consolidation. Moderate right pneumothorax. No pleural effusion.",
+    )
+    assert pair.chosen == "No consolidation. No pleural effusion. There is a moderate right pneumothorax."
+    assert [span.label for span in pair.spans] == ["pneumothorax"]
+
+
+def test_a_sentence_with_two_wrong_findings_is_one_span_with_both_labels() -> None:
+    pair = corrected(
+        "There is a small right pleural effusion with atelectasis. No pneumothorax.",
+        "There is a small left pleural effusion. No pneumothorax.",
+    )
+    assert pair.chosen == "There is a small left pleural effusion. No atelectasis. No pneumothorax."
+    assert [span.label for span in pair.spans] == ["atelectasis+pleural_effusion"]

@@ -59,6 +59,15 @@ class Phantom:
         difference: npt.NDArray[np.bool_] = np.abs(self.clean - self._without(finding)) >= 1
         return difference
 
+    def region(self, finding: str) -> npt.NDArray[np.bool_]:
+        """What a reader would outline: the whole heart if it is enlarged, else ``mask(finding)``.
+
+        The mask of a big heart is the crescent by which it is too big, and a crescent between heart and
+        lung cannot be filled in from its surroundings.
+        """
+        heart = self.coverage[finding].heart
+        return self.mask(finding) if heart is None else (heart > 0) | self.mask(finding)
+
     def twin(self, finding: str) -> npt.NDArray[np.uint8]:
         """The same picture without ``finding``: equal outside ``mask(finding)``, unequal inside.
 

@@ -17,7 +17,7 @@ def drawings(split: str, images: int, seed: int) -> Iterator[Drawing]:
         yield Drawing(
             name=f"phantom-{split}-{index:06d}",
             picture=image.picture,
-            masks={finding: image.mask(finding) for finding in found},
+            masks={finding: image.region(finding) for finding in found},
             twins={} if split == "train" else {finding: image.twin(finding) for finding in found},
             questions=questions(found, Stream("phantom", split, seed, index, "questions")),
         )

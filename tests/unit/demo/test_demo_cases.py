@@ -66,7 +66,7 @@ def test_report_cases_show_all_lesions_and_their_twins(folder):
     for region in report.regions:
         voxels = np.asarray(nibabel.load(folder / region.mask.path).dataobj)
         assert voxels.dtype == np.uint8
-        assert np.array_equal(voxels[:, :, 0].T, image.mask(region.label))
+        assert np.array_equal(voxels[:, :, 0].T, image.region(region.label))
         twin = np.asarray(Image.open(folder / report.ext["twins"][region.label]))
         assert np.array_equal(twin, image.twin(region.label))
 

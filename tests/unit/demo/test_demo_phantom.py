@@ -64,6 +64,14 @@ def test_twins_differ_exactly_in_the_mask(index):
         assert np.array_equal(changed, mask & ~limits)
 
 
+def test_regions_hold_the_masks_and_only_the_hearts_is_larger():
+    image = render(KEY, ONE_EACH)
+    for finding in ONE_EACH:
+        mask, region = image.mask(finding), image.region(finding)
+        assert not (mask & ~region).any()
+        assert (region.sum() > mask.sum()) == (finding == "cardiomegaly")
+
+
 def test_leaving_one_out_moves_nothing_else():
     image = render(KEY, ONE_EACH)
     for finding in ONE_EACH:

@@ -31,7 +31,7 @@ def demo_model(settings: Resolved[Any], messages: Messages) -> Any:
         return settings.stage
     from medpo_cli.demo import MODEL
 
-    messages("info", "no model configured: using the embedded demo model (phantoms; not for clinical use)")
+    messages("info", "no model configured: using the embedded demo model (drawn phantoms)")
     return msgspec.structs.replace(settings.stage, model=str(MODEL))
 
 

@@ -58,7 +58,9 @@ def wanted_regions(record: Case) -> list[tuple[int, Region]]:
     A pair whose spans name no label is about all its regions.
     """
     numbered = list(enumerate(record.regions or []))
-    labels = {normalised(span.label) for span in record.spans if span.label} if isinstance(record, Pair) else set()
+    # An edit of touching statements is labelled with all of them: ``nodule+opacity``.
+    spans = record.spans if isinstance(record, Pair) else []
+    labels = {normalised(label) for span in spans if span.label for label in span.label.split("+")}
     return [(n, region) for n, region in numbered if normalised(region.label) in labels] if labels else numbered
 
 

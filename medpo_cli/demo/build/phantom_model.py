@@ -97,10 +97,11 @@ def save(model: Any, processor: Any, folder: Path) -> None:
 
 def measure(folder: Path, split: str = "test", images: int = MEASURED) -> dict[str, Any]:
     """Load the folder as a stranger would and score it on unbiased pictures."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from medpo_cli.models.load import load_model
 
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    encoder = Encoder(AutoProcessor.from_pretrained(folder), model.config.image_seq_length)
+    loaded = load_model(folder, device="cpu", dtype="float32")
+    model = loaded.base
+    encoder = Encoder(loaded.processor, model.config.image_seq_length)
     data = draw_pictures(split, SEED, images)
     texts = answer(model, encoder, language.REPORT_PROMPT, data.grey)
     return {"reports": score_reports(texts, data.lesions), "questions": score_questions(model, encoder, data)}

@@ -274,3 +274,20 @@ def test_records_are_read_one_at_a_time(root: Path) -> None:
 
     stream = run(endless(), CorruptConfig(), Context(root))
     assert [next(stream).id, next(stream).id] == ["1", "2"]
+
+
+def test_a_merged_edit_is_about_each_of_its_findings() -> None:
+    image, box = ImageRef(path="x.png"), (0.0, 0.0, 4.0, 4.0)
+    spans = [Span(kind="status", label="nodule+pleural_effusion", chosen=(0, 1), rejected=(0, 1), source="rule")]
+    pair = Pair(
+        id="p",
+        image=image,
+        prompt="?",
+        task="report",
+        chosen="ab",
+        rejected="cb",
+        origin="corrected",
+        spans=spans,
+        regions=[Region(label=label, box=box) for label in ("opacity", "Pleural effusion", "nodule")],
+    )
+    assert [number for number, _ in wanted_regions(pair)] == [1, 2]

@@ -28,6 +28,7 @@ from medpo_cli.models.lora import add_lora
 from medpo_cli.models.tiny import build_llava
 from medpo_cli.schema.records import Corrupted, ImageRef, Pair, RegionProof, Span
 from medpo_cli.text.diff import difference
+from medpo_cli.text.spans import token_mask
 from medpo_cli.training.batches import Encoder
 from medpo_cli.training.engine import Engine
 from medpo_cli.training.objectives.methods import resolve
@@ -112,7 +113,7 @@ class Naive:
         for side in ("chosen", "rejected"):
             answer = self.vlm.encode_answer(getattr(pair, side))
             spans = [getattr(span, side) for span in pair.spans]
-            inside = [any(s < e0 and s0 < e for s0, e0 in spans) and e > s for s, e in answer.offsets]
+            inside = token_mask(answer.offsets, spans, getattr(pair, side))
             prompt = inputs["input_ids"][0]
             mask = torch.tensor([False] * len(prompt) + inside)
             rows.append({"ids": torch.cat([prompt, answer.ids]), "span": mask, "pixels": inputs["pixel_values"][0],

@@ -18,6 +18,7 @@ The plus before ``alpha kl`` follows the released code of FiRe-MPO; the minus pr
 reward drift. The loss of a step is the mean over all its records, also those without v'.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -115,8 +116,11 @@ def resolve(
     A weight of 0 drops its term. ``nll`` may be added to any method.
 
     Raises:
-        ConfigError: unknown method, a setting that the method has no use for, or nothing left to train.
+        ConfigError: unknown method, a setting out of range or of no use to the method, nothing left to train.
     """
+    for flag, value in (("beta", beta), ("gamma", gamma), ("alpha", alpha), ("nll", nll), ("kl_forward", kl_forward)):
+        if value is not None and not 0 <= value <= (1 if flag == "kl_forward" else math.inf):
+            raise ConfigError(f"{flag}: must lie between 0 and {'1' if flag == 'kl_forward' else 'infinity'}")
     if method not in METHODS:
         raise ConfigError(f"method: unknown; one of {', '.join(METHODS)}")
     terms = {term.name: term for term in METHODS[method]}

@@ -245,6 +245,10 @@ def test_resolve_overrides_and_refusals() -> None:
         resolve("sft", beta=0.1)
     with pytest.raises(ConfigError, match="weight 0"):
         resolve("sft", nll=0.0)
+    with pytest.raises(ConfigError, match="kl_forward: must lie between 0 and 1"):
+        resolve("fire-mpo", kl_forward=1.5)
+    with pytest.raises(ConfigError, match="beta: must lie between"):
+        resolve("dpo", beta=math.nan)
     with pytest.raises(ConfigError, match="one of fire-mpo"):
         resolve("ppo")
     with pytest.raises(ValueError, match="vocabulary rows"):

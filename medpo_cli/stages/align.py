@@ -48,6 +48,7 @@ def run(
     """
     if not (config.lora or config.qlora):
         raise ConfigError("lora: there is no training without adapters; use lora or qlora")
+    import torch
     from accelerate import Accelerator
 
     from medpo_cli.models.lora import save_adapter
@@ -63,7 +64,7 @@ def run(
         raise BadInputError("no usable pair to align with")
     terms = _without_visual(terms, pairs, context)
 
-    accelerator = Accelerator(cpu=config.device == "cpu")
+    accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
     encoder = Encoder(vlm, terms, views)

@@ -153,3 +153,15 @@ def test_missing_fields_are_named() -> None:
     with pytest.raises(RecordError, match="same text"):
         check_fields(same, resolve("dpo"), "dpo")
     assert check_fields(same, resolve("sft"), "sft") is same
+
+
+@pytest.mark.parametrize("forest", [True, False], ids=["forest", "rows"])
+def test_a_pure_insertion_alone_ranks_against_zero(vlm: VisionLanguageModel, forest: bool) -> None:
+    terms = resolve("fire-mpo")
+    insertion = next(pair for pair in PAIRS if pair.id == "insertion")
+    encoder, examples = encode(vlm, terms, [insertion])
+    sums = engine(vlm, terms, encoder, forest=forest).accumulate(examples, 1.0).sums
+    assert sums["rejected"].item() == 0.0
+    assert sums["chosen"].item() != 0.0
+    beta_s = sums["chosen"].item()
+    assert sums["rank"].item() == pytest.approx(np.log1p(np.exp(-beta_s)), abs=1e-6)

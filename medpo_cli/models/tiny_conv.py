@@ -62,13 +62,13 @@ def build_llava_conv(
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
-            tie_word_embeddings=False,
+            tie_word_embeddings=True,
         ),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         image_seq_length=(image_size // PATCH) ** 2,
         vision_feature_select_strategy="full",
         vision_feature_layer=-1,
-        tie_word_embeddings=False,
+        tie_word_embeddings=True,
     )
     image_processor = CLIPImageProcessorPil(
         size={"shortest_edge": image_size},

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from data.training_pairs import PAIRS, picture
+from data.training_pairs import PAIRS, encode, picture
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -21,11 +21,15 @@ from safetensors.torch import load_file
 from medpo_cli.errors import BadInputError, ConfigError, RecordError, TryLaterError, UnavailableError
 from medpo_cli.io.context import Context, Silent
 from medpo_cli.models.load import load_model, quiet
+from medpo_cli.models.lora import add_lora
 from medpo_cli.models.score import answer_logprobs
 from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
+from medpo_cli.training.engine import difference
+from medpo_cli.training.objectives.methods import resolve
+from medpo_cli.training.reference import FeatureCache
 
 LN2 = math.log(2)
 
@@ -197,6 +201,14 @@ def test_qlora_trains_on_the_cpu(root: Path, tmp_path: Path) -> None:
     assert aligned.adapter_digest
 
 
+def test_shared_prefixes_are_exact_in_four_bit(root: Path) -> None:
+    vlm = load_model(root / "llava", quantize="nf4")
+    add_lora(vlm, rank=4)
+    terms = resolve("fire-mpo", nll=1.0)
+    encoder, examples = encode(vlm, terms, PAIRS)
+    assert difference(vlm, examples, terms, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
+
+
 def test_forest_and_rows_train_the_same_adapter(root: Path, tmp_path: Path) -> None:
     model = str(root / "qwen")
     forest = train(root, tmp_path / "forest", model=model, engine="forest")
@@ -299,6 +311,9 @@ from data.training_pairs import PAIRS
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.stages import align
+from medpo_cli.training.engine import difference
+from medpo_cli.training.objectives.methods import resolve
+from medpo_cli.training.reference import FeatureCache
 
 root, output = Path(sys.argv[1]), Path(sys.argv[2])
 config = AlignConfig(model=str(root / "llava"), batch=3, rank=4, lr=1e-3, epochs=2, device="cpu")

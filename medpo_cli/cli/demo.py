@@ -1,6 +1,6 @@
 """``medpo demo``: run the loop and print what came of it, wins and losses alike."""
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -52,7 +52,8 @@ def run(folder: Path, *, seeds: int, images: int, force: bool) -> ExitCode:
     begun = time.monotonic()
     try:
         context = Context(folder, progress=progress)
-        summaries = demo.run(folder, seeds=seeds, images=images, held_out=HELD_OUT, context=context)
+        arms = demo.arms_of(seeds)
+        summaries = demo.run(folder, arms, images=images, held_out=HELD_OUT, context=context)
     finally:
         stop(progress)
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -65,15 +66,13 @@ def run(folder: Path, *, seeds: int, images: int, force: bool) -> ExitCode:
 
 
 def _make_room(folder: Path, force: bool) -> None:
-    """An earlier demo is replaced only when asked; a folder that is not a demo's never."""
-    done = folder / "summary.jsonl"
-    if done.exists() and not force:
-        raise CannotCreateError(f"{folder.name} holds an earlier demo: --force replaces it")
-    if folder.exists() and any(folder.iterdir()):
-        if not (done.exists() or (folder / "train.jsonl").exists() or (folder / "test.jsonl").exists()):
-            raise CannotCreateError(f"{folder.name} is not empty and holds no demo; choose another --output")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Results of an earlier demo are written over only when asked; nothing is ever deleted."""
+    if (folder / "summary.jsonl").exists() and not force:
+        raise CannotCreateError(f"{folder.name} holds an earlier demo: --force replaces its results")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(f"{folder.name} cannot be made: {os.strerror(error.errno or 0)}") from None
 
 
 def result_table(summaries: "Sequence[Summary]") -> "Table":

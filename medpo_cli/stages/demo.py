@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +64,12 @@ def default_cases(folder: Path, split: str) -> Path:
     return target
 
 
-def run(folder: Path, *, seeds: int, images: int, held_out: int, context: Context) -> list[Summary]:
+def run(folder: Path, arms: Sequence[Arm], *, images: int, held_out: int, context: Context) -> list[Summary]:
     """Sample, edit, corrupt, align and evaluate under ``folder``.
 
     Args:
         folder: for everything that is made.
-        seeds: how many FiRe-MPO runs.
+        arms: what to align; the one with the page also scores the base.
         images: training pictures, four cases each.
         held_out: test pictures; no picture is in both.
         context: progress; its root is not used.
@@ -79,8 +79,9 @@ def run(folder: Path, *, seeds: int, images: int, held_out: int, context: Contex
     """
     from medpo_cli.evaluation.summaries import summarise
 
+    # One thread a process, set before torch is imported: more do not help a model of this size.
+    os.environ["OMP_NUM_THREADS"] = "1"
     prepare(folder, images=images, held_out=held_out, progress=context.progress)
-    arms = arms_of(seeds)
     context.progress.start("align and evaluate", len(arms))
     scores: dict[str, list[Score]] = {}
     versions: dict[str, str] = {}
@@ -165,6 +166,5 @@ def _write(path: Path, records: Iterable[Record], stage: str) -> None:
 
 
 def _pool() -> ProcessPoolExecutor:
-    """Two arms side by side, one thread each: more threads do not help a model of this size."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    """Two arms side by side."""
     return ProcessPoolExecutor(min(2, os.cpu_count() or 1), multiprocessing.get_context("spawn"))

@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/medpo demo --force
 
 demo-model: setup
-	$(BIN)/python -m medpo_cli.demo.build.phantom_model
+	$(BIN)/python -m medpo_cli.demo.build.phantom_model --out medpo_cli/demo/phantom-llava
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

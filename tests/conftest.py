@@ -30,4 +30,4 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def demo_model() -> Path:
     """The embedded demo model folder."""
-    return Path(__file__).parents[1] / "medpo_cli" / "demo" / "model"
+    return Path(__file__).parents[1] / "medpo_cli" / "demo" / "phantom-llava"

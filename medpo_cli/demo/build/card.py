@@ -37,7 +37,7 @@ omission over present ones; side errors over those present and named; shortcut: 
 heart of that size without one.
 
 ## How it was made
-    python -m medpo_cli.demo.build.phantom_model --out medpo_cli/demo/model
+    python -m medpo_cli.demo.build.phantom_model --out medpo_cli/demo/phantom-llava
 
 Everything from seed {seed} with fixed step counts and {threads} threads; no outside data. Equal bytes need the same
 torch version, kind of processor and thread count. Licence: Apache-2.0.

@@ -20,7 +20,7 @@ from medpo_cli.demo.cases import png
 from medpo_cli.demo.findings import FINDINGS
 from medpo_cli.demo.phantom import phantom
 
-FOLDER = Path(medpo_cli.demo.__file__).parent / "model"
+FOLDER = Path(medpo_cli.demo.__file__).parent / "phantom-llava"
 
 
 @pytest.fixture(scope="module")

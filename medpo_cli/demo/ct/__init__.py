@@ -1,1 +1,6 @@
 """Real chest CT crops with real reader contours inserted, exact masks and twins, and real lesions."""
+
+from pathlib import Path
+
+MODEL = Path(__file__).parent / "model"
+"""The CT domain's base: an ordinary Hugging Face model folder."""

@@ -1,18 +1,14 @@
 """The shipped CT model loads as a user's model does, reads the held-out patient, and looks at the picture."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from medpo_cli import demo
-from medpo_cli.demo.ct import language
+from medpo_cli.demo.ct import MODEL, language
 from medpo_cli.demo.ct.scenes import SIDES, draw_scene
 from medpo_cli.models.generate import Request, generate
 from medpo_cli.models.load import load_model
 from medpo_cli.schema.records import Decoding
 
-FOLDER = Path(demo.__file__).parent / "ct" / "model"
 COUNT = 40
 
 
@@ -22,7 +18,7 @@ def colour(grey):
 
 @pytest.fixture(scope="module")
 def vlm():
-    return load_model(FOLDER)
+    return load_model(MODEL)
 
 
 @pytest.fixture(scope="module")

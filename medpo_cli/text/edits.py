@@ -35,7 +35,9 @@ def corrections(
     operations: list[Operation] = []
     for sentence in dict.fromkeys(fact.sentence for fact in answer.facts):
         group = [match for match in comparison.matches if match.said is not None and match.said.sentence == sentence]
-        if any(match.errors for match in group):
+        # A report that is silent about a finding denies it; the answer to one question does not.
+        settled = question.report or all(match.truth is not None for match in group if match.errors)
+        if settled and any(match.errors for match in group):
             operations.extend(scribe.correct(sentence, group))
     if question.report:
         operations.extend(scribe.insert(match) for match in comparison.omitted if match.said is None)

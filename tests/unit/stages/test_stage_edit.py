@@ -207,3 +207,12 @@ def test_no_counterfactual_names_a_left_middle_lobe(place: str) -> None:
     made = [pair for seed in range(40) for pair in edit(sample(text, reference=text), seed=seed, per_sample=9)[0]]
     assert all("left middle lobe" not in pair.rejected for pair in made)
     assert {pair.spans[0].kind for pair in made} >= {"location", "size"}
+
+
+def test_an_answer_about_something_else_is_not_corrected_from_silence() -> None:
+    answer = "Yes, there is a patchy opacity in the right lower zone."
+    pairs, rejects = edit(sample(answer, prompt="Is there a pneumothorax?", task="vqa-closed", reference="No."))
+    assert pairs == []
+    assert [error.reason for _, error in rejects] == ["no-edit"]
+    pairs, _ = edit(sample(answer, reference="No pneumothorax."))
+    assert pairs[0].chosen == "No, there is no focal opacity on the right."

@@ -1,46 +1,81 @@
-"""``medpo check``: would the stages take this file?"""
+"""``medpo check`` and ``medpo show``: look into a file of records without changing anything."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import typer
 
 from medpo_cli.cli.inputs import open_file
-from medpo_cli.errors import ExitCode, RecordError
+from medpo_cli.errors import CannotCreateError, ExitCode, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.io.stream import RecordReader, describe
-from medpo_cli.schema.records import AnyRecord, Case, Corrupted, ImageRef, Record
+from medpo_cli.schema.records import AnyRecord, Case, Corrupted, ImageRef, Pair, Record, Sample
 
 
-def run(file: Path, root: Path, *, files: bool) -> ExitCode:
+class Inspection:
+    """A file being read, with every problem said on stderr and counted.
+
+    Attributes:
+        reader: its usable records.
+        context: for what looks at the records' files.
+        problems: how many so far.
+    """
+
+    def __init__(self, command: str, file: Path, root: Path | None, accept: tuple[type[Record], ...]) -> None:
+        self.command = command
+        self.problems = 0
+        source = open_file(file, accept, str(root or ""))
+        self.name = source.name
+        self.reader = RecordReader(source.stream, source.name, accept, self._report)
+        self.context = Context(source.root, reject=self._reject)
+
+    def _reject(self, identifier: str | None, error: RecordError) -> None:
+        self._report(self.reader.line, identifier, error)
+
+    def _report(self, line: int, identifier: str | None, error: RecordError) -> None:
+        self.problems += 1
+        self.say(describe(self.name, line, identifier, error))
+
+    def say(self, text: str) -> None:
+        """One line on stderr."""
+        typer.echo(f"medpo {self.command}: {text}", err=True)
+
+    def exit_code(self) -> ExitCode:
+        """REJECTS if there was a problem."""
+        return ExitCode.REJECTS if self.problems else ExitCode.DONE
+
+
+def check(file: Path, root: Path | None, *, files: bool) -> ExitCode:
     """Report every problem on stderr and counts by kind on stdout; 3 if there was any, 65 if cut off."""
-    source = open_file(file, get_args(AnyRecord), str(root))
-    problems = 0
-
-    def report(line: int, identifier: str | None, error: RecordError) -> None:
-        nonlocal problems
-        problems += 1
-        typer.echo(f"medpo check: {describe(source.name, line, identifier, error)}", err=True)
-
-    reader = RecordReader(source.stream, source.name, source.accept, report)
-    context = Context(root, reject=lambda identifier, error: report(reader.line, identifier, error))
+    inspection = Inspection("check", file, root, get_args(AnyRecord))
     counts: dict[str, int] = {}
-    for record in reader:
+    for record in inspection.reader:
         kind = str(type(record).__struct_config__.tag)
         counts[kind] = counts.get(kind, 0) + 1
-        if files:
-            _look_for_files(record, context)
+        if files and isinstance(record, Case):
+            _look_for_files(record, inspection.context)
     for kind, count in counts.items():
         typer.echo(f"{kind:<18}{count:>8}")
-    if not reader.complete:
-        typer.echo(f"medpo check: {source.name}: no end record: written by hand, or cut off", err=True)
+    if not inspection.reader.complete:
+        inspection.say(f"{inspection.name}: no end record: written by hand, or cut off")
         return ExitCode.BAD_INPUT
-    return ExitCode.REJECTS if problems else ExitCode.DONE
+    return inspection.exit_code()
 
 
-def _look_for_files(record: Record, context: Context) -> None:
-    if not isinstance(record, Case):
-        return
+def show(file: Path, root: Path | None, page: Path, *, limit: int, with_text: bool, force: bool) -> ExitCode:
+    """Write a self-contained page of the first records: images, regions, differing words."""
+    from medpo_cli.evaluation.page.browse import write_records_page
+
+    if page.exists() and not force:
+        raise CannotCreateError(f"{page.name} exists: --force replaces it")
+    inspection = Inspection("show", file, root, (Case, Sample, Pair))
+    records: Any = inspection.reader
+    total = write_records_page(page, records, inspection.context, with_text=with_text, limit=limit)
+    inspection.say(f"{min(limit, total)} of {total} records on {page.name}")
+    return inspection.exit_code()
+
+
+def _look_for_files(record: Case, context: Context) -> None:
     for path, field in _paths(record):
         try:
             context.resolve(path, field)

@@ -1,4 +1,4 @@
-"""The small commands beside the stages: check, schema, recipe, demo."""
+"""The small commands beside the stages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     """Add the helper commands."""
     app.command("demo", rich_help_panel=_HELPERS)(demo)
     app.command("check", rich_help_panel=_HELPERS)(check)
+    app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
 
 
@@ -24,7 +25,24 @@ def check(
     from medpo_cli.cli import check as command
     from medpo_cli.cli.stage import plain
 
-    plain("check", lambda: command.run(file, root or file.parent, files=files))
+    plain("check", lambda: command.check(file, root, files=files))
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="cases, samples or pairs")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the page")] = Path("records.html"),
+    root: Annotated[Path | None, typer.Option(help="folder that paths are relative to")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="records shown")] = 60,
+    with_text: Annotated[
+        bool, typer.Option("--with-text", help="show prompts and answers, not only their shape")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing page")] = False,
+) -> None:
+    """Write a page of records to look at: images, regions, corrupted and control, differing words."""
+    from medpo_cli.cli import check as command
+    from medpo_cli.cli.stage import plain
+
+    plain("show", lambda: command.show(file, root, output, limit=limit, with_text=with_text, force=force))
 
 
 def schema(

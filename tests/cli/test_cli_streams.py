@@ -27,7 +27,7 @@ def test_help_is_instant_and_imports_nothing_heavy(folder: Path) -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
-@pytest.mark.parametrize("command", ["sample", "edit", "corrupt", "align", "eval", "demo", "check", "schema"])
+@pytest.mark.parametrize("command", ["sample", "edit", "corrupt", "align", "eval", "demo", "check", "show", "schema"])
 def test_every_command_has_help(medpo: Run, command: str) -> None:
     done = medpo(command, "--help")
     assert done.returncode == 0
@@ -140,6 +140,18 @@ def test_check_names_what_is_wrong(medpo: Run, folder: Path) -> None:
     assert "bad.jsonl:3 (id case-0): $.id: id already on line 1" in done.stderr
     (folder / "cut.jsonl").write_text(case(0))
     assert medpo("check", "cut.jsonl").returncode == 65
+
+
+def test_show_writes_a_page_without_text_unless_asked(medpo: Run, folder: Path) -> None:
+    assert medpo("show", "cases.jsonl", "-o", "page.html").returncode == 0
+    page = (folder / "page.html").read_text()
+    assert "data:image/png" in page
+    assert "SECRET" not in page
+    assert medpo("show", "cases.jsonl", "-o", "page.html").returncode == 73
+    assert medpo("show", "cases.jsonl", "-o", "page.html", "--with-text", "--force").returncode == 0
+    assert "SECRET question" in (folder / "page.html").read_text()
+    (folder / "bad.jsonl").write_text(case(0) + case(9) + END)
+    assert medpo("show", "bad.jsonl", "-o", "bad.html").returncode == 3
 
 
 def test_schema_command(medpo: Run) -> None:

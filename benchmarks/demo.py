@@ -1,6 +1,6 @@
-"""Every method on the embedded demo, three seeds each: writes docs/results.md.
+"""Every method on the embedded demo, three seeds each: prints a section of docs/results.md.
 
-    python benchmarks/demo.py [--images 500] [--held-out 300] [--seeds 3] [--output FOLDER]
+    python benchmarks/demo.py [--domain ct] [--images 500] [--held-out 300] [--seeds 3] [--output FOLDER]
 
 All arms learn from the same answers of the same model and are scored on the same held-out phantoms.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medpo_cli.cli.demo import ROWS
+from medpo_cli.cli.demo import ROWS, TITLES
 from medpo_cli.cli.progress import make_progress
 from medpo_cli.evaluation.headline import measure_of, number, unit
 from medpo_cli.io.context import Context
@@ -31,9 +31,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpo on references": ("references.jsonl", {**OFF, "method": "dpo", "beta": 0.5, "lr": 3e-4}),
     "sft on edits": ("pairs.jsonl", {**OFF, "method": "sft"}),
 }
-HEAD = """# Results on the embedded demo
+HEAD = """## {title}
 
-Made by `python benchmarks/demo.py`; {images} training and {held_out} held-out phantoms, {seeds} seeds.
+Made by `python benchmarks/demo.py --domain {domain}`; {images} training and {held_out} held-out images, {seeds} seeds.
 Each cell is the mean over the seeds (lowest to highest); the second number in brackets counts the seeds in which the
 difference from the base is better (+) or worse (!) beyond its 95 % paired-bootstrap interval, clustered by image.
 
@@ -82,6 +82,7 @@ def cell(key: str, name: str, values: dict[str, Any], changes: dict[str, Any]) -
 def main() -> None:
     """Run the study and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--domain", choices=["phantom", "ct"], default="phantom")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--held-out", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
@@ -89,8 +90,15 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.output or Path(tempfile.mkdtemp(prefix="medpo-study-"))
     context = Context(folder, progress=make_progress(Messages("study")))
-    summaries = run(folder, arms_of(options.seeds), images=options.images, held_out=options.held_out, context=context)
-    head = HEAD.format(images=options.images, held_out=options.held_out, seeds=options.seeds)
+    summaries = run(
+        folder,
+        arms_of(options.seeds),
+        domain=options.domain,
+        images=options.images,
+        held_out=options.held_out,
+        context=context,
+    )
+    head = HEAD.format(title=TITLES[options.domain].capitalize(), **vars(options))
     print(head + table(summaries))
 
 

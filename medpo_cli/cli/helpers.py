@@ -1,7 +1,7 @@
 """The small commands beside the stages."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,9 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for everything the demo makes")] = Path(
         "medpo-demo"
     ),
+    domain: Annotated[
+        Literal["phantom", "ct"], typer.Option(help="drawn chests, or real CT crops with inserted nodules")
+    ] = "phantom",
     seeds: Annotated[int, typer.Option(min=1, help="alignment seeds")] = 3,
     images: Annotated[int, typer.Option(min=8, help="training images")] = 500,
     force: Annotated[bool, typer.Option("--force", help="replace the results of an earlier demo")] = False,
@@ -67,4 +70,4 @@ def demo(
     from medpo_cli.cli import demo as command
     from medpo_cli.cli.stage import plain
 
-    plain("demo", lambda: command.run(output, seeds=seeds, images=images, force=force))
+    plain("demo", lambda: command.run(output, domain=domain, seeds=seeds, images=images, force=force))

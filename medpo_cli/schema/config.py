@@ -89,8 +89,8 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
     ] = None
     kl_scope: Annotated[Literal["span", "response"] | None, Meta(description="tokens the KL covers")] = None
     nll: Annotated[float | None, Meta(description="weight of the mean token likelihood of the chosen answer")] = None
-    lora: Annotated[bool, Meta(description="train LoRA adapters on the language model (the default)")] = True
-    qlora: Annotated[bool, Meta(description="the same with the language model in nf4")] = False
+    lora: Annotated[bool, Meta(description="plain LoRA: the default; overrides a configured qlora")] = False
+    qlora: Annotated[bool, Meta(description="LoRA with the language model in 4 bit (nf4)")] = False
     rank: Annotated[int, Meta(ge=1, description="LoRA rank")] = 128
     lora_alpha: Annotated[float, Meta(gt=0, description="LoRA scaling numerator")] = 256.0
     lora_dropout: Annotated[float, Meta(ge=0, lt=1, description="LoRA dropout")] = 0.0
@@ -114,7 +114,6 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
 class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo eval``."""
 
-    profile: Annotated[Literal["medpo"], Meta(description="how answers are normalised and scored")] = "medpo"
     baseline: Annotated[bool, Meta(description="with --adapter: score the base model too and compare")] = True
     grounding: Annotated[bool, Meta(description="also answer under corrupted and control images")] = True
     max_tokens: Annotated[int, Meta(ge=1, description="longest answer in tokens")] = 256

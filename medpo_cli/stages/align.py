@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from medpo_cli.errors import BadInputError, ConfigError, RecordError
+from medpo_cli.errors import BadInputError, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Case, Pair, Step
@@ -46,8 +46,6 @@ def run(
         TryLaterError: the time limit has passed; the state is saved.
         UnavailableError: the model cannot be loaded or aligned.
     """
-    if not (config.lora or config.qlora):
-        raise ConfigError("lora: there is no training without adapters; use lora or qlora")
     import torch
     from accelerate import Accelerator
 
@@ -147,7 +145,7 @@ def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
     vlm = load_model(
         config.model,
         adapter=config.adapter,
-        quantize="nf4" if config.qlora else config.quantize,
+        quantize="nf4" if config.qlora and not config.lora else config.quantize,
         device=device,
         dtype=config.dtype,
         trust_remote_code=config.trust_remote_code,

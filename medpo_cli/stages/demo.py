@@ -64,12 +64,24 @@ def default_cases(folder: Path, split: str) -> Path:
     return target
 
 
-def run(folder: Path, arms: Sequence[Arm], *, images: int, held_out: int, context: Context) -> list[Summary]:
+def base_model(domain: str) -> Path:
+    """Folder of the embedded model that knows ``domain``: drawn phantoms or real CT crops."""
+    if domain == "ct":
+        from medpo_cli.demo.ct import MODEL as CT_MODEL
+
+        return CT_MODEL
+    return MODEL
+
+
+def run(
+    folder: Path, arms: Sequence[Arm], *, domain: str = "phantom", images: int, held_out: int, context: Context
+) -> list[Summary]:
     """Sample, edit, corrupt, align and evaluate under ``folder``.
 
     Args:
         folder: for everything that is made.
         arms: what to align; the one with the page also scores the base.
+        domain: ``phantom`` or ``ct``.
         images: training pictures, four cases each.
         held_out: test pictures; no picture is in both.
         context: progress; its root is not used.
@@ -81,12 +93,14 @@ def run(folder: Path, arms: Sequence[Arm], *, images: int, held_out: int, contex
 
     # One thread a process, set before torch is imported: more do not help a model of this size.
     os.environ["OMP_NUM_THREADS"] = "1"
-    prepare(folder, images=images, held_out=held_out, progress=context.progress)
+    prepare(folder, domain, images=images, held_out=held_out, progress=context.progress)
     context.progress.start("align and evaluate", len(arms))
     scores: dict[str, list[Score]] = {}
     versions: dict[str, str] = {}
     with _pool() as pool:
-        waiting: dict[Future[list[Record]], Arm] = {pool.submit(align_and_score, folder, arm): arm for arm in arms}
+        waiting: dict[Future[list[Record]], Arm] = {
+            pool.submit(align_and_score, folder, str(base_model(domain)), arm): arm for arm in arms
+        }
         for done in as_completed(waiting):
             arm = waiting[done]
             for record in done.result():
@@ -102,16 +116,16 @@ def run(folder: Path, arms: Sequence[Arm], *, images: int, held_out: int, contex
     return summaries
 
 
-def prepare(folder: Path, *, images: int, held_out: int, progress: Progress) -> None:
+def prepare(folder: Path, domain: str, *, images: int, held_out: int, progress: Progress) -> None:
     """Cases, the model's own answers, pairs with and without corrupted images, held-out cases."""
     from medpo_cli.demo.cases import write_cases
     from medpo_cli.stages import edit, sample
 
     context = Context(folder, progress=progress, reject=lambda _id, _error: None)
-    progress.note(f"drawing {images} training and {held_out} held-out phantoms")
-    train = write_cases(folder, split="train", images=images, seed=0)
-    test = write_cases(folder, split="test", images=held_out, seed=0)
-    asking = SampleConfig(model=str(MODEL), **SETTINGS["sample"])
+    progress.note(f"drawing {images} training and {held_out} held-out images")
+    train = write_cases(folder, domain=domain, split="train", images=images, seed=0)
+    test = write_cases(folder, domain=domain, split="test", images=held_out, seed=0)
+    asking = SampleConfig(model=str(base_model(domain)), **SETTINGS["sample"])
     _write(folder / "samples.jsonl", sample.run(_read(train, Case), asking, context), "sample")
     _write(folder / "pairs.jsonl", edit.run(_read(folder / "samples.jsonl", Sample), EditConfig(), context), "edit")
     _write(folder / "references.jsonl", map(reference_pair, _read(folder / "samples.jsonl", Sample)), "demo")
@@ -128,19 +142,19 @@ def reference_pair(sample: Sample) -> Pair:
     return Pair(**shared, policy=sample.policy, chosen=terse, rejected=answer, origin="corrected", spans=[whole])
 
 
-def align_and_score(folder: Path, arm: Arm) -> list[Record]:
+def align_and_score(folder: Path, model: str, arm: Arm) -> list[Record]:
     """Train one arm and score it on the held-out cases; the base is scored once, with the page's arm."""
     from medpo_cli.stages import align
     from medpo_cli.stages import eval as evaluation
 
     context = Context(folder, reject=lambda _id, _error: None)
     adapter = folder / "adapters" / arm.name.replace(" ", "-")
-    config = AlignConfig(**{"model": str(MODEL), "device": "cpu", **SETTINGS["align"], **arm.settings})
+    config = AlignConfig(**{"model": model, "device": "cpu", **SETTINGS["align"], **arm.settings})
     steps = align.run(_read(folder / arm.pairs, Pair), config, context, output=adapter)
     _write(adapter.with_suffix(".steps.jsonl"), steps, "align")
     page = str(folder / "report.html") if arm.page else ""
     judging = EvalConfig(
-        model=str(MODEL), adapter=str(adapter), baseline=arm.page, html=page, with_text=True, **SETTINGS["eval"]
+        model=model, adapter=str(adapter), baseline=arm.page, html=page, with_text=True, **SETTINGS["eval"]
     )
     return list(evaluation.run(_read(folder / "test.v.jsonl", Case), judging, context))
 

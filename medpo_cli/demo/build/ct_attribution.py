@@ -17,13 +17,13 @@ ORIGIN = {
     "data/slices.npz": (f"{PYRADIOMICS}; {CHEST}", "ct_slices.py"),
     "data/contours.npz": (LIDC, "ct_contours.py"),
     "data/real/": (PYRADIOMICS, "ct_real.py"),
-    "model/": ("medpo, Apache-2.0, trained on the two files above", "ct_model.py"),
+    "ct-llava/": ("medpo, Apache-2.0, trained on the two files above", "ct_model.py"),
 }
 
 
 def shipped() -> list[Path]:
     """All files of the CT demo that are not source code or text about it."""
-    return sorted(path for part in ("data", "model") for path in (CT / part).rglob("*") if path.is_file())
+    return sorted(path for part in ("data", "ct-llava") for path in (CT / part).rglob("*") if path.is_file())
 
 
 def table() -> str:

@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-MODEL = Path(__file__).parent / "model"
+MODEL = Path(__file__).parent / "ct-llava"
 """The CT domain's base: an ordinary Hugging Face model folder."""

@@ -18,7 +18,7 @@ ROW = re.compile(
 def shipped():
     return {
         p.relative_to(DEMO / "ct").as_posix(): p
-        for part in ("data", "model")
+        for part in ("data", "ct-llava")
         for p in (DEMO / "ct" / part).rglob("*")
         if p.is_file()
     }

@@ -288,8 +288,6 @@ def test_refusals(root: Path, tmp_path: Path) -> None:
         list(align.run(empty, config(root, model="/nowhere"), Context(root), output=tmp_path / "x"))
     with pytest.raises(ConfigError, match="gamma: method dpo"):
         train(root, tmp_path / "x", method="dpo", gamma=0.5)
-    with pytest.raises(ConfigError, match="use lora or qlora"):
-        train(root, tmp_path / "x", lora=False)
     with pytest.raises(UnavailableError):
         train(root, tmp_path / "x", model=str(root / "nowhere"))
     assert not list(tmp_path.iterdir())

@@ -97,16 +97,8 @@ class ModelArms:
         return reference(self._vlm)
 
 
-def load_arms(config: EvalConfig, folder: str) -> ModelArms:
-    """Load the model in ``folder`` with the adapter of ``config``."""
-    from medpo_cli.models.load import load_model
+def load_arms(config: EvalConfig) -> ModelArms:
+    """Load the model and adapter of ``config``."""
+    from medpo_cli.models.load import load_configured
 
-    vlm = load_model(
-        folder,
-        adapter=config.adapter,
-        quantize=config.quantize,
-        device=config.device,
-        dtype=config.dtype,
-        trust_remote_code=config.trust_remote_code,
-    )
-    return ModelArms(vlm, config)
+    return ModelArms(load_configured(config), config)

@@ -21,6 +21,19 @@ from medpo_cli.models.folder import check_adapter_folder, check_model_folder, di
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
 from medpo_cli.models.quantize import nf4_settings, settle_quantized
+from medpo_cli.schema.config import ModelSettings
+
+
+def load_configured(config: ModelSettings, *, device: str = "", quantize: str = "") -> VisionLanguageModel:
+    """The model that a stage's settings name; ``device`` and ``quantize`` stand in for theirs."""
+    return load_model(
+        config.model,
+        adapter=config.adapter,
+        quantize=quantize or config.quantize,
+        device=device or config.device,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+    )
 
 
 def load_model(

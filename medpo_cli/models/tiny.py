@@ -82,7 +82,7 @@ def build_tokenizer(
     )
 
 
-def _finish(model_class: type[Any], config: Any, tokenizer: Any, seed: int) -> Any:
+def finish(model_class: type[Any], config: Any, tokenizer: Any, seed: int) -> Any:
     """The model with weights drawn from ``seed`` alone, in eval mode, knowing its end and padding tokens."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -91,6 +91,25 @@ def _finish(model_class: type[Any], config: Any, tokenizer: Any, seed: int) -> A
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
     return model
+
+
+def llama_config(
+    tokenizer: Any, hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, *, tie: bool
+) -> LlamaConfig:
+    """A Llama of these sizes for the vocabulary of ``tokenizer``; ``tie`` shares input and output embeddings."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=4096,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        tie_word_embeddings=tie,
+    )
 
 
 def build_llava(
@@ -128,19 +147,7 @@ def build_llava(
             patch_size=patch_size,
             projection_dim=vision_hidden,
         ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden,
-            intermediate_size=intermediate,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=kv_heads,
-            max_position_embeddings=4096,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-            tie_word_embeddings=tie_embeddings,
-        ),
+        text_config=llama_config(tokenizer, hidden, intermediate, layers, heads, kv_heads, tie=tie_embeddings),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         image_seq_length=(image_size // patch_size) ** 2 + (strategy == "full"),
         vision_feature_select_strategy=strategy,
@@ -159,7 +166,7 @@ def build_llava(
         image_token=IMAGE,
         chat_template=tokenizer.chat_template,
     )
-    return _finish(LlavaForConditionalGeneration, config, tokenizer, seed), processor
+    return finish(LlavaForConditionalGeneration, config, tokenizer, seed), processor
 
 
 def build_qwen2_5_vl(
@@ -214,7 +221,7 @@ def build_qwen2_5_vl(
     processor = image_only(Qwen2_5_VLProcessor)(
         image_processor=image_processor, tokenizer=tokenizer, chat_template=tokenizer.chat_template
     )
-    return _finish(Qwen2_5_VLForConditionalGeneration, config, tokenizer, seed), processor
+    return finish(Qwen2_5_VLForConditionalGeneration, config, tokenizer, seed), processor
 
 
 def save(folder: Path | str, model: Any, processor: Any) -> Path:

@@ -7,10 +7,10 @@ its last hidden state as it takes that of a ViT. It has no class token.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, SegformerConfig
+from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, SegformerConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from medpo_cli.models.tiny import IMAGE, _finish, build_tokenizer
+from medpo_cli.models.tiny import IMAGE, build_tokenizer, finish, llama_config
 
 STRIDES = (4, 2, 2)
 PATCH = 16
@@ -51,19 +51,7 @@ def build_llava_conv(
     tokenizer = build_tokenizer(sentences, vocab_size=vocab_size)
     config = LlavaConfig(
         vision_config=_tower(image_size, list(widths), list(depths)),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden,
-            intermediate_size=intermediate,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            max_position_embeddings=4096,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-            tie_word_embeddings=True,
-        ),
+        text_config=llama_config(tokenizer, hidden, intermediate, layers, heads, heads, tie=True),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         image_seq_length=(image_size // PATCH) ** 2,
         vision_feature_select_strategy="full",
@@ -85,7 +73,7 @@ def build_llava_conv(
         image_token=IMAGE,
         chat_template=tokenizer.chat_template,
     )
-    return _finish(LlavaForConditionalGeneration, config, tokenizer, seed), processor
+    return finish(LlavaForConditionalGeneration, config, tokenizer, seed), processor
 
 
 def _tower(image_size: int, widths: list[int], depths: list[int]) -> SegformerConfig:

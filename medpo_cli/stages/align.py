@@ -139,17 +139,10 @@ def _without_visual(terms: "tuple[Term, ...]", pairs: Sequence[Pair], context: C
 
 def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
     """The model with trainable adapters: new ones, or those of ``config.adapter`` with a frozen copy."""
-    from medpo_cli.models.load import load_model
+    from medpo_cli.models.load import load_configured
     from medpo_cli.models.lora import add_lora, continue_adapter
 
-    vlm = load_model(
-        config.model,
-        adapter=config.adapter,
-        quantize="nf4" if config.qlora and not config.lora else config.quantize,
-        device=device,
-        dtype=config.dtype,
-        trust_remote_code=config.trust_remote_code,
-    )
+    vlm = load_configured(config, device=device, quantize="nf4" if config.qlora and not config.lora else "")
     if config.adapter:
         continue_adapter(vlm, config.adapter)
     else:

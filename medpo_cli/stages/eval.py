@@ -44,7 +44,7 @@ def run(
         difference. The page, if wanted, is written before the last summary.
     """
     lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
-    worker = _Worker(config, context, lexicon, open_arms or (lambda settings: load_arms(settings, settings.model)))
+    worker = _Worker(config, context, lexicon, open_arms or load_arms)
     kept: dict[str, list[Score]] = {}
     gallery = Gallery() if config.html else None
     context.progress.start("eval")

@@ -156,16 +156,9 @@ def open_answerer(config: SampleConfig, decoding: Decoding, context: Context) ->
     from medpo_cli.models.folder import check_model_folder
 
     check_model_folder(Path(config.model))  # before the seconds that the libraries take to import
-    from medpo_cli.models.load import load_model
+    from medpo_cli.models.load import load_configured
 
-    vlm = load_model(
-        config.model,
-        adapter=config.adapter,
-        quantize=config.quantize,
-        device=config.device,
-        dtype=config.dtype,
-        trust_remote_code=config.trust_remote_code,
-    )
+    vlm = load_configured(config)
     context.progress.note(f"model {vlm.name} on {vlm.device}")
     return LocalAnswerer(vlm, decoding, config)
 

@@ -10,7 +10,8 @@ from medpo_cli.demo.build.ct_sources import SOURCES
 DEMO = Path(demo.__file__).parent
 TEXT = (DEMO / "ATTRIBUTION.md").read_text()
 ROW = re.compile(
-    r"^\| (?P<name>(?:data|ct-llava)/\S+) \| [^|]+ \| (?P<script>\S+\.py) \| (?P<size>\d+) \| `(?P<sha>[0-9a-f]{64})` \|$",
+    r"^\| (?P<name>(?:data|ct-llava)/\S+) \| [^|]+ \| (?P<script>\S+\.py) \| (?P<size>\d+)"
+    r" \| `(?P<sha>[0-9a-f]{64})` \|$",
     re.M,
 )
 

@@ -31,7 +31,7 @@ def demo_model(settings: Resolved[Any], messages: Messages) -> Any:
         return settings.stage
     from medpo_cli.demo import MODEL
 
-    messages("info", "no model configured: using the embedded demo model (drawn phantoms)")
+    messages("info", "no model configured: using the embedded demo model")
     return msgspec.structs.replace(settings.stage, model=str(MODEL))
 
 

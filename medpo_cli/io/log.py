@@ -108,7 +108,8 @@ class Heartbeat:
 def progress_line(what: str, done: int, total: int | None, seconds: float) -> str:
     """``answers 120/400, 21.3/s, 0:13 left``."""
     rate = done / seconds if seconds > 0 else 0.0
-    text = f"{what} {done}" + (f"/{total}" if total else "") + f", {rate:.1f}/s"
+    pace = f"{rate:.1f}/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s each"
+    text = f"{what} {done}" + (f"/{total}" if total else "") + f", {pace}"
     if total and rate > 0:
         left = round((total - done) / rate)
         text += f", {left // 60}:{left % 60:02d} left"

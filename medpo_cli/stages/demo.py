@@ -44,8 +44,8 @@ def arms_of(seeds: int) -> list[Arm]:
     off = {"beta": None, "gamma": None, "alpha": None, "nll": None}
     return [
         *fire,
-        Arm("sft on edits", "pairs.jsonl", {**off, "method": "sft"}),
-        Arm("dpo on references", "references.jsonl", {**off, "method": "dpo", "beta": 0.5, "lr": 3e-4}),
+        Arm("sft edits", "pairs.jsonl", {**off, "method": "sft"}),
+        Arm("dpo refs", "references.jsonl", {**off, "method": "dpo", "beta": 0.5, "lr": 3e-4}),
     ]
 
 

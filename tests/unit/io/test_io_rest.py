@@ -57,6 +57,7 @@ def test_heartbeat_says_little_and_then_less() -> None:
         "medpo sample: answers 70/400, 1.0/s, 5:30 left",
     ]
     assert progress_line("x", 5, None, 2.0) == "x 5, 2.5/s"
+    assert progress_line("x", 2, 4, 50.0) == "x 2/4, 25.0 s each, 0:50 left"
 
 
 def test_manifest_hides_paths_outside_the_root(tmp_path: Path) -> None:

@@ -87,8 +87,7 @@ class Session:
     # --- bad records -------------------------------------------------------------------------
 
     def _reject_in_stage(self, identifier: str | None, error: RecordError) -> None:
-        base = (identifier or "").split("\n")[0]
-        self._reject(self._reader.lines.get(base, self._reader.line), identifier, error)
+        self._reject(self._reader.lines.get(identifier or "", self._reader.line), identifier, error)
 
     def _reject(self, line: int, identifier: str | None, error: RecordError) -> None:
         text = describe(self.source.name, line, identifier, error)
@@ -141,7 +140,8 @@ class Session:
         if self._rejects is not None:
             self._rejects.finish(End(stage=self.name, run="rejects", records=self.rejected, rejected=0))
         if manifest is not None:
-            self.manifest.finish(manifest, code, input_sha256=self._reader.sha256, rejected=self.rejected, **facts)
+            counted = {"input_sha256": self._reader.sha256, "rejected": self.rejected}
+            self.manifest.finish(manifest, code, **self.context.facts, **counted, **facts)
 
     def exit_code(self) -> ExitCode:
         """DONE, or REJECTS if a record was skipped."""

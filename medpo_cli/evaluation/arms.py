@@ -37,6 +37,10 @@ class Arms(Protocol):
     def versions(self) -> dict[str, str]:
         """What answers, for the summaries."""
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What answers and where, for the manifest."""
+
     def question(self, prompt: str, images: Sequence[View]) -> Question:
         """A question ready to be asked; raises RecordError if the model cannot take it."""
 
@@ -66,6 +70,11 @@ class ModelArms:
         """Name and digest of the model, digest of the adapter."""
         digests = {"model": f"{self._vlm.name}@{self._vlm.digest[:16]}"}
         return digests | ({"adapter": self._vlm.adapter_digest[:16]} if self._vlm.adapter_digest else {})
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Device, name and digests."""
+        return self._vlm.facts
 
     def question(self, prompt: str, images: Sequence[View]) -> Question:
         """Encode once for both arms; the views are then dropped, for memory's sake."""

@@ -51,6 +51,9 @@ class Context:
         progress: where progress goes.
         allow_outside: accept paths that leave the root.
         deadline: ``time.monotonic()`` value after which work saves its state and stops.
+
+    Attributes:
+        facts: what a stage found out about its run (device, model digest), for the manifest.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Context:
         self.progress: Progress = progress or Silent()
         self.allow_outside = allow_outside
         self.deadline = deadline
+        self.facts: dict[str, str] = {}
 
     def out_of_time(self) -> bool:
         """True once the time limit has passed."""

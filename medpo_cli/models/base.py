@@ -74,6 +74,12 @@ class VisionLanguageModel:
         return dtype
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What a run manifest says about it."""
+        found = {"device": str(self.device), "model": self.name, "model_digest": self.digest}
+        return found | ({"adapter_digest": self.adapter_digest} if self.adapter_digest else {})
+
+    @property
     def forest(self) -> bool:
         """Whether answers may share one row under a 4-D boolean mask."""
         return self.family.forest

@@ -65,6 +65,7 @@ def run(
     accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
+    context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
     examples = list(_examples(pairs, encoder, context))
     if not examples:

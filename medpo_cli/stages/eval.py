@@ -122,6 +122,7 @@ class _Worker:
             return
         if self._arms is None:
             self._arms = self._open(self._config)
+            self._context.facts |= self._arms.facts
         asked = [item for record in records if (item := self._prepared(record, self._arms))]
         cases = [item for item in asked if not isinstance(item.case, Pair)]
         pairs = [item for item in asked if isinstance(item.case, Pair)]

@@ -159,6 +159,7 @@ def open_answerer(config: SampleConfig, decoding: Decoding, context: Context) ->
     from medpo_cli.models.load import load_configured
 
     vlm = load_configured(config)
+    context.facts |= vlm.facts
     context.progress.note(f"model {vlm.name} on {vlm.device}")
     return LocalAnswerer(vlm, decoding, config)
 

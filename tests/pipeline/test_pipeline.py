@@ -68,6 +68,9 @@ def test_nested_calls_equal_the_pipe_byte_for_byte(tmp_path: Path) -> None:
     first, second = (tmp_path / name / "adapter_model.safetensors" for name in ("adapter", "nested"))
     assert first.read_bytes() == second.read_bytes()
 
+    facts = json.loads((tmp_path / "adapter.run.json").read_text())
+    assert (facts["device"], facts["model"], len(facts["model_digest"])) == ("cpu", "phantom-llava", 64)
+
     scores = shell(tmp_path, "medpo eval --adapter adapter --bootstrap 200 validation.jsonl").splitlines()
     with cases.open("rb") as stream:
         config = EvalConfig(model=model, adapter=str(tmp_path / "adapter"), bootstrap=200, **SETTINGS["eval"])

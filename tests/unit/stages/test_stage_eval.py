@@ -44,6 +44,7 @@ class FakeArms:
         self._say = say
         self.names = names
         self.versions = {"model": "fake@0"}
+        self.facts = {"device": "cpu", "model_digest": "0" * 64}
         self.asked: list[tuple[str, int]] = []
 
     def question(self, prompt: str, images: Sequence[View]) -> Question:

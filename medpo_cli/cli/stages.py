@@ -12,6 +12,7 @@ from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
 from medpo_cli.errors import CannotCreateError, ExitCode
+from medpo_cli.io.lock import hold
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import versions
 from medpo_cli.io.output import Output
@@ -92,7 +93,8 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")
     check_resumable(settings, session, manifest)
     output = Output(pipe_only(stdout()), "standard output")
-    with closing(session, manifest, output):
+    alone = hold(folder.with_name(f".{folder.name}.lock"), folder.name, remove=True)
+    with alone, closing(session, manifest, output):
         if manifest is not None:
             session.manifest.write(manifest)
         resume = settings.stream.resume

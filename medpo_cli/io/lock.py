@@ -11,8 +11,8 @@ from medpo_cli.errors import CannotCreateError, TryLaterError
 
 
 @contextlib.contextmanager
-def hold(path: Path, what: str) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` (created if absent).
+def hold(path: Path, what: str, *, remove: bool = False) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (created if absent; ``remove`` takes it away at the end).
 
     Raises:
         TryLaterError: another process holds it.
@@ -27,7 +27,11 @@ def hold(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TryLaterError(f"{what}: another medpo run holds it; try again later") from None
-        yield
+        try:
+            yield
+        finally:
+            if remove:
+                path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 

@@ -113,6 +113,9 @@ def test_75_lock_held_or_out_of_time(medpo: Run, folder: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert medpo("corrupt", "cases.jsonl", "--lock", "./x.lock").returncode == 75
     assert medpo("corrupt", "cases.jsonl", "--lock", "./x.lock").returncode == 0
+    with open(folder / ".adapter.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert medpo("align", "cases.jsonl").returncode == 75
     done = medpo("corrupt", "cases.jsonl", "-o", "slow.jsonl", "--max-minutes", "0.000001")
     assert done.returncode == 75
     assert not (folder / "slow.jsonl").exists()

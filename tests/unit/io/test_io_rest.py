@@ -19,8 +19,9 @@ def test_a_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with hold(path, "nightly"), pytest.raises(TryLaterError, match="nightly"), hold(path, "nightly"):
         pass
-    with hold(path, "nightly"):
+    with hold(path, "nightly", remove=True):
         pass
+    assert not path.exists()
     with pytest.raises(CannotCreateError), hold(tmp_path / "no" / "lock", "x"):
         pass
 

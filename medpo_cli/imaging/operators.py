@@ -79,8 +79,6 @@ OPERATORS: dict[str, Operator] = {
     "harmonic": harmonic,
     "gaussian": gaussian,
 }
-RANDOM = {"harmonic-texture", "gaussian"}
-"""Operators whose result depends on the seed."""
 
 
 def _placed(array: Array, mask: Mask, values: Values) -> Array:

@@ -7,7 +7,7 @@ Framing is by ``jsonlines``; decoding and validation by msgspec. A line that can
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import jsonlines
@@ -80,7 +80,6 @@ class _Lines:
         self.stream = stream
         self.number = 0
         self.digest = hashlib.sha256()
-        self.torn = False
 
     def __iter__(self) -> Iterator[bytes]:
         while line := self.stream.readline(MAX_LINE_BYTES + 1):
@@ -88,7 +87,6 @@ class _Lines:
             self.digest.update(line)
             if len(line) > MAX_LINE_BYTES:
                 raise BadInputError(f"line {self.number} is longer than {MAX_LINE_BYTES >> 20} MiB")
-            self.torn = not line.endswith(b"\n")
             yield line
 
 
@@ -177,18 +175,3 @@ def describe(source: str, line: int, identifier: str | None, error: RecordError)
     """``pairs.jsonl:17 (id 3f2a): $.regions[0].mask: file not found under the root``."""
     where = f"{source}:{line}" + (f" (id {identifier})" if identifier else "")
     return f"{where}: {error.path + ': ' if error.path else ''}{error.message}"
-
-
-def write_lines(stream: BinaryIO, records: Iterable[Record]) -> int:
-    """Write records as lines, flushed one by one; returns how many."""
-    writer = jsonlines.Writer(stream, dumps=_dumps, flush=True)
-    count = 0
-    for record in records:
-        writer.write(record)
-        count += 1
-    return count
-
-
-def _dumps(record: Any) -> Any:
-    # jsonlines probes its encoder with an empty dict to learn whether it returns bytes.
-    return encode(record) if isinstance(record, Record) else json.dumps(record).encode()

@@ -6,7 +6,6 @@ no harm, and several tokens of one character (byte-level BPE) all belong to it. 
 alone goes with the word behind it.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
@@ -54,30 +53,9 @@ def _take_spaces(mask: list[bool], offsets: Sequence[Offsets], solid: Sequence[i
             mask[index] = True
 
 
-def straddling(offsets: Sequence[Offsets], spans: Sequence[Offsets], text: str) -> int:
-    """Number of masked tokens with a non-space character outside the spans."""
-    solid, inside = _counts(spans, text)
-    shared = ((inside[end] - inside[start], solid[end] - solid[start]) for start, end in offsets)
-    return sum(0 < within < whole for within, whole in shared)
-
-
-def snap(text: str, start: int, end: int) -> Offsets:
-    """``[start, end)`` grown to whole words, so that no token is cut ("non-enlarged", "effusions")."""
-    while start > 0 and start < len(text) and _bound(text[start - 1]) and _bound(text[start]):
-        start -= 1
-    while 0 < end < len(text) and _bound(text[end - 1]) and _bound(text[end]):
-        end += 1
-    return start, end
-
-
 def outside(ids: Iterable[int], mask: Iterable[bool]) -> list[int]:
     """Token ids that no span covers: equal on both sides of a good pair."""
     return [token for token, masked in zip(ids, mask, strict=True) if not masked]
-
-
-def _bound(mark: str) -> bool:
-    """Letters, digits, hyphens, apostrophes and combining marks hold a word together."""
-    return mark.isalnum() or mark in "-_'’" or unicodedata.combining(mark) > 0
 
 
 def _check(spans: Sequence[Offsets], text: str) -> None:

@@ -16,7 +16,6 @@ from torch.nn import functional
 from medpo_cli.demo.build.ct_pictures import CELL, Pictures
 
 MEAN, STD = 0.4, 0.25
-TOKENS = 36
 
 
 @dataclass(frozen=True)

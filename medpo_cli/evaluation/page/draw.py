@@ -35,12 +35,6 @@ def outline(mask: NDArray[np.bool_]) -> str:
     return "".join(moves)
 
 
-def box_outline(box: tuple[float, float, float, float]) -> str:
-    """A rectangle ``[x0, y0, x1, y1]`` as an SVG path."""
-    x0, y0, x1, y1 = (f"{value:g}" for value in box)
-    return f"M{x0} {y0}H{x1}V{y1}H{x0}Z"
-
-
 def _runs(edges: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
     """(row, first column, length) of each horizontal run of True in [R, C]."""
     steps = np.diff(np.pad(edges.astype(np.int8), ((0, 0), (1, 1))), axis=1)

@@ -25,7 +25,7 @@ from medpo_cli.evaluation.page import (
     write_page,
     write_records_page,
 )
-from medpo_cli.evaluation.page.draw import box_outline, outline, png_address
+from medpo_cli.evaluation.page.draw import outline, png_address
 from medpo_cli.evaluation.page.render import render
 from medpo_cli.evaluation.page.words import marked, spans
 from medpo_cli.evaluation.summaries import summarise
@@ -202,7 +202,6 @@ def test_outline_by_hand() -> None:
     mask[1, 1:3] = True
     assert outline(mask) == "M1 1h2M1 2h2M1 1v1M3 1v1"
     assert outline(np.zeros((3, 3), bool)) == ""
-    assert box_outline((1.0, 2.5, 4.0, 6.0)) == "M1 2.5H4V6H1Z"
 
 
 def test_png_keeps_every_pixel() -> None:

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from medpo_cli.errors import BadInputError, RecordError
-from medpo_cli.io.stream import RecordReader, decode, describe, encode, read_all, write_lines
-from medpo_cli.schema.records import Case, End, ImageRef, Sample, Step
+from medpo_cli.io.stream import RecordReader, decode, describe, encode, read_all
+from medpo_cli.schema.records import Case, ImageRef, Sample, Step
 
 CASE = b'{"schema":"medpo.case/1","id":"%s","image":{"path":"x.png"},"prompt":"secret text","task":"report"}\n'
 END = b'{"schema":"medpo.end/1","stage":"s","run":"r","records":1,"rejected":0}\n'
@@ -89,13 +89,6 @@ def test_nan_is_never_written() -> None:
 def test_trusted_files_raise_with_file_and_line() -> None:
     with pytest.raises(BadInputError, match=r"f\.jsonl:2"):
         list(read_all(io.BytesIO(CASE % b"a" + b"x\n"), "f.jsonl", (Case,)))
-
-
-def test_written_lines_can_be_read() -> None:
-    stream = io.BytesIO()
-    end = End(stage="s", run="r", records=0, rejected=0)
-    assert write_lines(stream, [end, end]) == 2
-    assert [decode(line) for line in stream.getvalue().splitlines()] == [end, end]
 
 
 def test_description_names_everything_but_the_contents() -> None:

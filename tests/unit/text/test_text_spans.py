@@ -10,7 +10,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import ImageRef, Policy, Response, Sample
 from medpo_cli.stages.edit import run
-from medpo_cli.text.spans import outside, snap, straddling, token_mask
+from medpo_cli.text.spans import outside, token_mask
 
 CORPUS = [
     "The heart is enlarged. There is a small nodule in the left upper zone.",
@@ -84,11 +84,9 @@ def test_the_end_token_is_never_masked() -> None:
     assert token_mask([(0, 4), (4, 4)], [(0, 4)], "left") == [True, False]
 
 
-def test_a_straddling_token_is_counted_and_too_much_outside_is_refused() -> None:
+def test_a_straddling_token_is_masked_and_too_much_outside_is_refused() -> None:
     """Token "enlarged" [0, 8), span "en" [0, 2): 6 of 8 outside > half. Span [0, 4): 4 of 8, allowed."""
     assert token_mask([(0, 8)], [(0, 4)], "enlarged") == [True]
-    assert straddling([(0, 8)], [(0, 4)], "enlarged") == 1
-    assert straddling([(0, 8)], [(0, 8)], "enlarged") == 0
     with pytest.raises(RecordError) as caught:
         token_mask([(0, 8)], [(0, 2)], "enlarged")
     assert caught.value.reason == "straddle"
@@ -109,20 +107,6 @@ def test_spans_without_a_token_or_a_character_are_refused(
     with pytest.raises(RecordError) as caught:
         token_mask(offsets, spans, "ab cd"[:5])
     assert caught.value.reason == reason
-
-
-@pytest.mark.parametrize(
-    ("text", "start", "end", "word"),
-    [
-        ("a non-enlarged heart", 6, 14, "non-enlarged"),
-        ("two effusions seen", 4, 12, "effusions"),
-        ("cafe\u0301 x", 0, 4, "cafe\u0301"),
-        ("left lung", 0, 4, "left"),
-        ("left", 0, 4, "left"),
-    ],
-)
-def test_snap_grows_to_whole_words(text: str, start: int, end: int, word: str) -> None:
-    assert text[slice(*snap(text, start, end))] == word
 
 
 def pairs() -> list[tuple[str, str, list[tuple[int, int]], list[tuple[int, int]]]]:
@@ -152,5 +136,4 @@ def test_token_ids_outside_the_spans_are_equal_on_both_sides(tokenizer: Tokenize
         for text, spans in ((chosen, ours), (rejected, theirs)):
             encoding = tokenizer.encode(text, add_special_tokens=False)
             sides.append(outside(encoding.ids, token_mask(encoding.offsets, spans, text)))
-            assert straddling(encoding.offsets, spans, text) == 0
         assert sides[0] == sides[1]

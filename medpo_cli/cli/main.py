@@ -1,11 +1,18 @@
 """The ``medpo`` command. Nothing heavy is imported here: help must be instant."""
 
+import errno
 import os
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the imports below run ends the process quietly (130), without Python's traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import typer
 
 from medpo_cli import __version__
+from medpo_cli.io.stdout import open_standard_streams, silence_broken_pipe
 
 _EPILOG = (
     "The four lines:  medpo sample | medpo edit > pairs.jsonl;  medpo corrupt pairs.jsonl > pairs.v.jsonl;  "
@@ -64,13 +71,24 @@ def _not_requested() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    open_standard_streams()
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[variable] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     completing = "_MEDPO_COMPLETE" in os.environ
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     _register(None if completing else (words[0] if words else ""))
-    app()
+    try:
+        app()
+    except OSError as error:  # --help and --version; the commands end under runtime.finish
+        silence_broken_pipe()
+        sys.stderr.write(f"medpo: error: standard output: {os.strerror(error.errno or errno.EIO)}\n")
+        raise SystemExit(74) from None
+    except SystemExit as leaving:
+        # typer makes a reader that has gone a plain failure.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise SystemExit(141) from None
+        raise
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The one place where errors and signals become exit codes."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from medpo_cli.errors import ExitCode, MedpoError
+from medpo_cli.io.files import translate_os_error
 from medpo_cli.io.output import ReaderGoneError
 from medpo_cli.io.stdout import silence_broken_pipe
 
@@ -48,6 +50,8 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
         debug: print the traceback of internal errors (never done otherwise: locals hold patient text).
     """
     code = int(ExitCode.INTERNAL)
+    # Where the last line cannot be said (log file or standard error full), the exit code still tells.
+    say = _whatever_happens(say)
     try:
         code = int(body())
     except ReaderGoneError as error:
@@ -62,19 +66,43 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
     except MemoryError:
         say("out of memory; try a smaller --batch")
         code = int(ExitCode.TRY_LATER)
+    except BrokenPipeError:
+        silence_broken_pipe()
+        code = int(ExitCode.SIGPIPE)
     except Exception as error:
-        say(_bug(error))
+        known = _from_the_system(error)
+        say(str(known) if known else _bug(error))
+        code = int(known.code if known else ExitCode.INTERNAL)
         if debug:
             traceback.print_exc(file=sys.stderr)
     _leave(code)
 
 
+def _whatever_happens(say: Callable[[str], None]) -> Callable[[str], None]:
+    def quiet(text: str) -> None:
+        with contextlib.suppress(OSError, MedpoError):
+            say(text)
+
+    return quiet
+
+
+def _from_the_system(error: Exception) -> MedpoError | None:
+    """A disk, stream or folder that failed where nothing waited for it; that is no bug of ours."""
+    if not isinstance(error, OSError) or not error.errno:
+        return None
+    return translate_os_error(error, f"at {_place(error)}")
+
+
 def _bug(error: Exception) -> str:
     """Where an unexpected error arose; its text is left out because it may quote a record."""
+    kind = type(error).__name__
+    return f"internal error (a bug in medpo): {kind} at {_place(error)}; --debug shows the traceback"
+
+
+def _place(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "medpo_cli" in frame.filename] or frames
-    place = f"{os.path.basename(own[-1].filename)}:{own[-1].lineno}" if own else "unknown"
-    return f"internal error (a bug in medpo): {type(error).__name__} at {place}; --debug shows the traceback"
+    return f"{os.path.basename(own[-1].filename)}:{own[-1].lineno}" if own else "unknown"
 
 
 def _leave(code: int) -> NoReturn:

@@ -11,6 +11,7 @@ from medpo_cli.cli.options import with_settings
 from medpo_cli.cli.session import Session, closing, open_output
 from medpo_cli.cli.settings import Resolved, resolve
 from medpo_cli.errors import ConfigError, ExitCode
+from medpo_cli.io.files import remove_leftovers
 from medpo_cli.io.lock import hold, named_lock_path
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import read_digest
@@ -134,6 +135,7 @@ def to_records(session: Session, work: Generator, stdout: Callable[[], BinaryIO]
     output = open_output(settings, stdout)
     with closing(session, manifest, output):
         if manifest is not None:
+            remove_leftovers(manifest.parent, manifest.name)
             session.manifest.write(manifest)
         session.pump(_resumed(session, work, output, replay), output)
         output.finish(session.end(output))
@@ -166,7 +168,9 @@ def check_resumable(settings: Resolved[Any], session: Session, manifest: Path | 
     if manifest is None:
         raise ConfigError("--resume needs -o FILE")
     earlier = read_digest(manifest)
-    started = Path(settings.output).exists() or Path(settings.output + ".part").exists()
+    output, part = Path(settings.output), Path(settings.output + ".part")
+    # A run killed before its manifest leaves an empty part, which any settings may go on with.
+    started = output.exists() or (part.exists() and part.stat().st_size > 0)
     if started and earlier != session.manifest.digest:
         raise ConfigError(f"cannot resume: {manifest.name} is missing or was made with other settings")
 

@@ -74,7 +74,8 @@ def grey(image: Image, plane: Array, window: Window | None) -> npt.NDArray[np.ui
     if window is None:
         shown = plane.astype(np.uint8)
     else:
-        share = (image.scaled(plane) - (window.center - window.width / 2)) / window.width
+        with np.errstate(over="ignore"):  # a window next to nothing wide is a threshold
+            share = (image.scaled(plane) - (window.center - window.width / 2)) / window.width
         shown = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
     return 255 - shown if image.inverted else shown
 

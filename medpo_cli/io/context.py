@@ -89,10 +89,15 @@ class Context:
         """
         if "\0" in path or "://" in path:
             raise RecordError("path-escape", "not a plain file path", field)
-        full = (self.root / path).resolve()
+        try:
+            full = (self.root / path).resolve()
+            found = full.exists()
+        except (OSError, RuntimeError):
+            # A name too long for the file system, or a loop of links: there is no such file.
+            raise RecordError("file-not-found", "file not found under the root", field) from None
         if not self.allow_outside and not full.is_relative_to(self.root.resolve()):
             raise RecordError("path-escape", "path leaves the root (--allow-outside permits it)", field)
-        if not full.exists():
+        if not found:
             raise RecordError("file-not-found", "file not found under the root", field)
         if not full.is_file():
             raise RecordError("not-regular", "not a regular file", field)

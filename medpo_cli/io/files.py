@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,9 +53,9 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
         CannotCreateError: the folder cannot be written.
         OutputError: writing failed midway (disk full).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if sync:
             sync_file(temporary)
@@ -64,6 +65,31 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove temporary files that ``atomic_path`` left when its process was killed.
+
+    Args:
+        folder: where they lie.
+        name: only those of files whose names start so.
+    """
+    mine = re.compile(rf"\.{re.escape(name)}.*\.([0-9]+)\.tmp")
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            match = mine.fullmatch(entry.name)
+            if match and not _runs(int(match[1])):
+                os.unlink(entry.path)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:

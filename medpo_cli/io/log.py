@@ -1,5 +1,6 @@
 """Messages for people and for logs: one line each, to stderr and optionally to a file."""
 
+import contextlib
 import json
 import sys
 import time
@@ -69,8 +70,9 @@ class Messages:
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # a message that nobody can read must not end the work
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 class Heartbeat:

@@ -122,14 +122,14 @@ class FileOutput(Output):
     def _pick_up(self) -> None:
         """Read what an earlier run finished: its part, or else the complete file."""
         self._stream.seek(0)
-        data = self._stream.read()
-        if not data and self.path.exists():
-            data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._resumed = [line for line in whole.splitlines(keepends=True) if not isinstance(_known(line), End)]
-        self._stream.truncate(0)
+        self._resumed = _finished(self._stream.read())
+        # The part is cut, never written anew: a kill in between must not lose what it holds.
+        self._stream.truncate(sum(map(len, self._resumed)))
         for line in self._resumed:
-            self._put(line)
+            self._digest.update(line)
+        if not self._resumed and self.path.exists():
+            self._resumed = _finished(self.path.read_bytes())
+            self._put(b"".join(self._resumed))
         self.count = len(self._resumed)
 
     def resumed(self) -> Iterator[Record]:
@@ -157,6 +157,12 @@ class FileOutput(Output):
             self._stream.close()
         except OSError as error:
             raise OutputError(f"{self.path.name}: {os.strerror(error.errno or 0)}") from error
+
+
+def _finished(data: bytes) -> list[bytes]:
+    """The lines of whole records before the end record."""
+    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    return [line for line in lines if not isinstance(_known(line), End)]
 
 
 def _known(line: bytes) -> Record:

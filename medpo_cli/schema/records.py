@@ -174,7 +174,7 @@ class Case(Record, tag="medpo.case/1", frozen=True, kw_only=True):
     """
 
     id: Identifier
-    image: ImageRef | list[ImageRef]
+    image: ImageRef | Annotated[list[ImageRef], Meta(min_length=1)]
     prompt: str
     reference: str | None = None
     task: Task

@@ -15,7 +15,7 @@ from medpo_cli.imaging.control import Ground, find_control
 from medpo_cli.imaging.image import Image, Mask, content_hash
 from medpo_cli.imaging.window import checked_source, resolve_window
 from medpo_cli.io.context import Context
-from medpo_cli.io.files import sync_file, translate_os_error
+from medpo_cli.io.files import remove_leftovers, sync_file, translate_os_error
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Region, Window
 
@@ -30,6 +30,7 @@ def run(records: Iterable[Case], config: CorruptConfig, context: Context) -> Ite
     A record without such a region passes unchanged, unless ``config.fallback`` is ``whole``.
     """
     worker = Corrupter(config, context)
+    remove_leftovers(worker.folder)
     context.progress.start("corrupt")
     try:
         for record in records:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from medpo_cli.errors import BadInputError, ConfigError
+from medpo_cli.errors import BadInputError, ConfigError, OutputError
 from medpo_cli.io.files import sync_file, translate_os_error
 
 TENSORS, STATE = "state.safetensors", "state.json"
@@ -45,6 +45,8 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise translate_os_error(error, folder.name) from error
+    except SafetensorError as error:
+        raise OutputError(f"{folder.name}: the tensors cannot be written (disk full?)") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -103,6 +105,8 @@ class Checkpoints:
             save_file(tensors, new / TENSORS)
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
         self.saved = step
+        for left in self.folder.glob(".step-*"):  # of a process that was killed while it saved
+            shutil.rmtree(left, ignore_errors=True)
         for old in self._all()[: -self.keep_last]:
             shutil.rmtree(old, ignore_errors=True)
 

@@ -7,7 +7,7 @@ Options default to None so that "not given" can be told from "given as the defau
 import inspect
 import types
 from collections.abc import Callable
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import typer
@@ -45,7 +45,10 @@ def with_settings(body: Callable[..., None], kind: type[Settings], *, output: st
 
 
 def _plain(flag: str, text: str) -> Any:
-    return typer.Option(None, flag, help=text, show_default=False, rich_help_panel="Streams, safety, cron")
+    metavar = "" if flag in {"--print-config", "--debug"} else None
+    return typer.Option(
+        None, flag, help=text, show_default=False, metavar=metavar, rich_help_panel="Streams, safety, cron"
+    )
 
 
 def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
@@ -58,11 +61,22 @@ def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
     flags = _SHORT.get(field.name, [flag])
     if kind is bool:
         flags = [f"{flag}/--no-{field.name.replace('_', '-')}" if field.default else flag, *flags[1:]]
+    # The column of types takes its width from the option names: on 80 columns a list of choices cuts names off.
+    metavar = "" if kind is bool else None
+    if get_origin(kind) is Literal:
+        metavar = "<choice>"
+        *first, last = get_args(kind)
+        description += f" ({', '.join(first)} or {last})"
     if kind is not bool and field.default not in (None, ""):
         description += f" [default: {field.default}]"
     # typer would read the brackets as rich markup.
     default = typer.Option(
-        None, *flags, help=description.replace("[", r"\["), show_default=False, rich_help_panel=panel
+        None,
+        *flags,
+        help=description.replace("[", r"\["),
+        show_default=False,
+        metavar=metavar,
+        rich_help_panel=panel,
     )
     return _parameter(field.name, kind, default)
 

@@ -41,11 +41,14 @@ class Resolved(Generic[C]):
         values = {**msgspec.to_builtins(self.stage), **msgspec.to_builtins(self.stream)}
         values = {"input": self.input, "output": self.output} | values
         width = max(map(len, values)) + 2
-        return [f"{key:<{width}}= {_toml(value):<24} # {self.sources[key]}" for key, value in values.items()]
+        return [_line(key, value, width, self.sources[key]) for key, value in values.items()]
 
 
-def _toml(value: object) -> str:
-    return '""' if value is None else msgspec.json.encode(value).decode()
+def _line(key: str, value: object, width: int, source: str) -> str:
+    if value is None:
+        # TOML has no null, and "" would be refused where a number belongs: a comment can be pasted back.
+        return f"{'# ' + key:<{width}}= {'(method default)':<24} # {source}"
+    return f"{key:<{width}}= {msgspec.json.encode(value).decode():<24} # {source}"
 
 
 def names(kind: type[schema.Settings]) -> dict[str, Any]:
@@ -170,7 +173,9 @@ def check_file(data: dict[str, Any], name: str) -> None:
             for inner in value:
                 if inner not in valid:
                     raise ConfigError(f"{name}: unknown key {inner} in [{key}]{_nearest(inner, valid, '{}')}")
-        elif key not in _all_keys() - set(_EXTRA):
+        elif key in _EXTRA:
+            raise ConfigError(f"{name}: {key} belongs to one stage: write it under a table such as [sample]")
+        elif key not in _all_keys():
             raise ConfigError(f"{name}: unknown key {key}{_nearest(key, _all_keys(), '{}')}")
 
 

@@ -40,6 +40,7 @@ def test_one_stage_does_not_see_the_table_of_another() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('input = "x.jsonl"', r"input belongs to one stage: write it under a table such as \[sample\]"),
         ("sede = 1", r"medpo\.toml: unknown key sede; did you mean seed\?"),
         ("[edit]\nper_sampel = 1", r"unknown key per_sampel in \[edit\]; did you mean per_sample\?"),
         ("[edti]\nseed = 1", r"unknown table \[edti\]; did you mean \[edit\]\?"),
@@ -84,3 +85,28 @@ def test_print_config_lines_are_toml_with_sources() -> None:
     lines = edit({"seed": 9}).lines()
     assert tomllib.loads("\n".join(lines))["seed"] == 9
     assert next(line for line in lines if line.startswith("seed")).endswith("# --seed")
+
+
+def test_printed_configuration_can_be_pasted_back() -> None:
+    from medpo_cli.schema.config import AlignConfig
+
+    lines = resolve("align", AlignConfig, {"model": "m"}, None).lines()
+    assert any(line.startswith("# gamma") for line in lines)
+    Path("medpo.toml").write_text("[align]\n" + "\n".join(lines))
+    assert resolve("align", AlignConfig, {}, None).stage.gamma is None
+
+
+@pytest.mark.parametrize("stage", ["sample", "edit", "corrupt", "align", "eval"])
+def test_help_on_80_columns_cuts_nothing_off(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from medpo_cli.cli.stage import command
+    from medpo_cli.cli.stages import STAGES
+
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    app = typer.Typer()
+    app.command(stage)(command(STAGES[stage], "help"))
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout
+    assert "--print-config" in shown
+    assert "…" not in shown

@@ -120,7 +120,7 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     batch: Annotated[int, Meta(ge=1, description="answers generated together")] = 16
     bootstrap: Annotated[int, Meta(ge=100, description="bootstrap resamples")] = 10000
     html: Annotated[str, Meta(description="write a self-contained page here")] = ""
-    compare: Annotated[str, Meta(description="scores of another run: compare them with those in INPUT")] = ""
+    compare: Annotated[str, Meta(description="scores of an earlier run (A): compare those in INPUT (B) with them")] = ""
     with_text: Annotated[bool, Meta(description="show prompts and answers on the page")] = False
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
 

@@ -113,8 +113,14 @@ class VisionLanguageModel:
         return EncodedPrompt(ids, vision, ids == self.image_token_id, _content_key(vision))
 
     def encode_answer(self, text: str) -> EncodedAnswer:
-        """Ids and offsets of an answer, end of turn included; tokenised alone, never with the prompt."""
+        """Ids and offsets of an answer, end of turn included; tokenised alone, never with the prompt.
+
+        Raises:
+            RecordError: ``answer-control-token`` if the answer holds the model's image placeholder.
+        """
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if self.image_token_id in encoded["input_ids"]:
+            raise RecordError("answer-control-token", "an answer holds the image token of this model")
         ids = torch.tensor([*encoded["input_ids"], self.end_id], dtype=torch.long)
         return EncodedAnswer(ids, [*map(tuple, encoded["offset_mapping"]), (len(text), len(text))])
 

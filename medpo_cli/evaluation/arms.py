@@ -44,6 +44,9 @@ class Arms(Protocol):
     def question(self, prompt: str, images: Sequence[View]) -> Question:
         """A question ready to be asked; raises RecordError if the model cannot take it."""
 
+    def check(self, answer: str) -> None:
+        """Raise RecordError if the model cannot be asked how likely ``answer`` is."""
+
     def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
         """Greedy answers in order."""
 
@@ -79,6 +82,10 @@ class ModelArms:
     def question(self, prompt: str, images: Sequence[View]) -> Question:
         """Encode once for both arms; the views are then dropped, for memory's sake."""
         return Question(prompt, (), self._vlm.encode_prompt(prompt, list(images)))
+
+    def check(self, answer: str) -> None:
+        """Raise RecordError if the answer holds an image token."""
+        self._vlm.encode_answer(answer)
 
     def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
         """Greedy answers; batches by length."""

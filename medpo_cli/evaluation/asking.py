@@ -32,11 +32,14 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
     destroyed by a fallback, not in its lesion, says nothing about the lesion and is left out.
 
     Raises:
-        RecordError: an image cannot be used, or a twin is not a path.
+        RecordError: an image or an answer cannot be used, or a twin is not a path.
     """
     several = isinstance(case.image, list)
     views = [load(ref, f"$.image[{k}]" if several else "$.image") for k, ref in enumerate(case.images)]
     asked = Asked(case, arms.question(case.prompt, views))
+    if isinstance(case, Pair):
+        arms.check(case.chosen)
+        arms.check(case.rejected)
     if not grounding:
         return asked
 
@@ -47,8 +50,9 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
         asked.lesion = instead(case.corrupted.image, "$.corrupted.image")
         if case.control is not None:
             asked.control = instead(case.control.image, "$.control.image")
-    for finding, ref in twins(case).items():
-        asked.twins[finding] = instead(ref, f"$.ext.twins.{finding}")
+    # Numbered in messages: the keys of ext are the user's words.
+    for number, (finding, ref) in enumerate(twins(case).items()):
+        asked.twins[finding] = instead(ref, f"$.ext.twins[{number}]")
     return asked
 
 

@@ -17,6 +17,7 @@ from medpo_cli.errors import BadInputError, RecordError
 from medpo_cli.schema.records import AnyRecord, Case, End, Record
 
 MAX_LINE_BYTES = 64 << 20
+MAX_DEPTH = 64
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 _encoder = msgspec.json.Encoder()
 
@@ -31,6 +32,8 @@ def decode(line: str | bytes) -> Record:
     try:
         record = _decoder.decode(line)
         json.loads(line, object_pairs_hook=_unique)
+        if isinstance(record, Case) and _deeper_than(MAX_DEPTH, record.ext):
+            raise RecursionError
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         if message.startswith("Invalid"):
@@ -42,6 +45,22 @@ def decode(line: str | bytes) -> Record:
     except RecursionError:
         raise RecordError("too-deep", "objects are nested too deeply") from None
     return record
+
+
+def _deeper_than(limit: int, value: object) -> bool:
+    """Whether ``ext`` is nested beyond ``limit``; Python's own limit differs between its versions."""
+    level = [value]
+    for _ in range(limit):
+        level = [inner for outer in level for inner in _children(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class FakeArms:
             raise RecordError("prompt-control-token", "the prompt holds a control token", "$.prompt")
         return Question(prompt, images)
 
+    def check(self, answer: str) -> None:
+        if "<image>" in answer:
+            raise RecordError("answer-control-token", "an answer holds the image token")
+
     def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
         self.asked += [(arm, int(item.images[0][0, 0, 0])) for item in questions]
         return [self._say(arm, item.prompt, int(item.images[0][0, 0, 0])) for item in questions]
@@ -221,6 +225,15 @@ def test_pairs_measure_preference_and_reversal(root: Path) -> None:
     assert base.metrics["pair.margin"] == 2.0
 
 
+def test_a_pair_with_an_image_token_is_rejected_and_the_others_are_scored(root: Path) -> None:
+    rejects: list[tuple[str | None, str]] = []
+    context = Context(root, reject=lambda name, error: rejects.append((name, error.reason)))
+    bad = msgspec.structs.replace(_pair(root, "bad"), chosen="<image> " + _pair(root).chosen, spans=[])
+    out = list(stage.run([bad, _pair(root, "good")], CONFIG, context, open_arms=lambda _: FakeArms(faithful)))
+    assert rejects == [("bad", "answer-control-token")]
+    assert {score.id for score in out if isinstance(score, Score)} == {"good"}
+
+
 def test_cases_and_pairs_keep_their_order(root: Path) -> None:
     scores, summaries = run(root, [case(root, "a"), _pair(root, "b"), case(root, "c")])
     assert [score.id for score in scores[::2]] == ["a", "b", "c"]
@@ -235,8 +248,8 @@ def test_cases_and_pairs_keep_their_order(root: Path) -> None:
         ({"image": ImageRef(path="gone.png")}, "file-not-found", "$.image.path"),
         ({"prompt": "<control>"}, "prompt-control-token", "$.prompt"),
         ({"ext": {"twins": ["twin.png"]}}, "twins-malformed", "$.ext.twins"),
-        ({"ext": {"twins": {"nodule": "gone.png"}}}, "file-not-found", "$.ext.twins.nodule.path"),
-        ({"ext": {"twins": {"nodule": "../out.png"}}}, "path-escape", "$.ext.twins.nodule.path"),
+        ({"ext": {"twins": {"nodule": "gone.png"}}}, "file-not-found", "$.ext.twins[0].path"),
+        ({"ext": {"twins": {"nodule": "../out.png"}}}, "path-escape", "$.ext.twins[0].path"),
     ],
 )
 def test_records_that_cannot_be_scored_are_rejected(

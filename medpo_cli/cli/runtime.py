@@ -14,6 +14,8 @@ from medpo_cli.io.files import translate_os_error
 from medpo_cli.io.output import ReaderGoneError
 from medpo_cli.io.stdout import silence_broken_pipe
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class SignalledError(BaseException):
     """A signal asked the process to end; not an Exception, so that nothing swallows it."""
@@ -30,7 +32,7 @@ def install_signal_handlers() -> None:
         signal.signal(number, _end_now)
         raise SignalledError(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         # nohup and cron start processes that ignore SIGHUP: keep it so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
@@ -107,6 +109,9 @@ def _place(error: Exception) -> str:
 
 def _leave(code: int) -> NoReturn:
     """Flush and exit; a reader that has gone must not turn the code into 120."""
+    # The outcome stands: a signal during the interpreter's own clean-up would only print a traceback.
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -18,6 +18,7 @@ from medpo_cli.cli.runtime import SignalledError
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.errors import BadInputError, ExitCode, MedpoError, OutputError, RecordError
 from medpo_cli.io.context import Context
+from medpo_cli.io.files import remove_leftovers
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import Manifest, run_id
 from medpo_cli.io.output import FileOutput, Output
@@ -121,6 +122,12 @@ class Session:
         self._rejects.write(reject)
 
     # --- running -----------------------------------------------------------------------------
+
+    def begin(self, manifest: Path | None) -> None:
+        """Mark the run as under way, so that ``--resume`` can compare settings even after kill -9."""
+        if manifest is not None:
+            remove_leftovers(manifest.parent, manifest.name)
+            self.manifest.write(manifest)
 
     def pump(self, records: Iterable[Record], output: Output) -> None:
         """Write a stage's records; stop with the state saved when the time is over."""

@@ -11,7 +11,6 @@ from medpo_cli.cli.options import with_settings
 from medpo_cli.cli.session import Session, closing, open_output
 from medpo_cli.cli.settings import Resolved, resolve
 from medpo_cli.errors import ConfigError, ExitCode
-from medpo_cli.io.files import remove_leftovers
 from medpo_cli.io.lock import hold, named_lock_path
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import read_digest
@@ -134,9 +133,7 @@ def to_records(session: Session, work: Generator, stdout: Callable[[], BinaryIO]
     check_resumable(settings, session, manifest)
     output = open_output(settings, stdout)
     with closing(session, manifest, output):
-        if manifest is not None:
-            remove_leftovers(manifest.parent, manifest.name)
-            session.manifest.write(manifest)
+        session.begin(manifest)
         session.pump(_resumed(session, work, output, replay), output)
         output.finish(session.end(output))
         summary = f"{output.count} records" + (f", {session.rejected} rejected" if session.rejected else "")

@@ -12,7 +12,6 @@ from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
 from medpo_cli.errors import CannotCreateError, ExitCode
-from medpo_cli.io.files import remove_leftovers
 from medpo_cli.io.lock import hold
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import versions
@@ -96,9 +95,7 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
     output = Output(pipe_only(stdout()), "standard output")
     alone = hold(folder.with_name(f".{folder.name}.lock"), folder.name, remove=True)
     with alone, closing(session, manifest, output):
-        if manifest is not None:
-            remove_leftovers(manifest.parent, manifest.name)
-            session.manifest.write(manifest)
+        session.begin(manifest)
         resume = settings.stream.resume
         session.pump(align.run(session.records, config, session.context, output=folder, resume=resume), output)
         output.finish(session.end(output))

@@ -8,6 +8,7 @@ import torch
 from medpo_cli.demo.build.ct_pictures import Pictures
 from medpo_cli.demo.build.ct_teaching import Said, truth_of
 from medpo_cli.demo.build.ct_tower import pixels
+from medpo_cli.demo.build.measure import share
 from medpo_cli.demo.build.tuning import Encoder
 from medpo_cli.demo.ct import language
 from medpo_cli.demo.ct.scenes import PARTS, SIDES, SIZES
@@ -41,11 +42,6 @@ def answers(model: Any, encoder: Encoder, prompt: str, grey: np.ndarray, batch: 
         )
         texts += encoder.tokenizer.batch_decode(out[:, rows.shape[1] :], skip_special_tokens=True)
     return texts
-
-
-def share(hits: list[bool]) -> float:
-    """The part of ``hits`` that is true."""
-    return round(sum(hits) / max(len(hits), 1), 4)
 
 
 def score_reports(texts: list[str], truths: list[Said]) -> dict[str, float]:

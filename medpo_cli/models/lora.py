@@ -101,6 +101,13 @@ def check_language_only(vlm: VisionLanguageModel) -> None:
             raise MedpoError(f"parameter {name} lies outside the language model but is trainable or adapted")
 
 
+def round_adapters(vlm: VisionLanguageModel) -> None:
+    """Bring all adapters, the frozen reference's too, to the type that the model computes in."""
+    for name, parameter in vlm.model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(vlm.dtype)
+
+
 def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
     """The adapter parameters, in the model's order."""
     return [parameter for parameter in vlm.model.parameters() if parameter.requires_grad]

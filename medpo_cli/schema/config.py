@@ -103,6 +103,9 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
         "cosine"
     )
     max_grad_norm: Annotated[float, Meta(gt=0, description="gradient clipping")] = 1.0
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"], Meta(description="adamw8bit: moments in 8 bit (bitsandbytes)")
+    ] = "adamw"
     checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
     keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2
     engine: Annotated[Literal["auto", "forest", "rows"], Meta(description="shared prefixes, or plain masked rows")] = (

@@ -1,6 +1,6 @@
 """Checkpoints that survive kill -9: a temporary folder, fsync, one rename. No pickle.
 
-A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter, optimizer) and ``state.json`` (step,
+A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter's masters, optimizer) and ``state.json`` (step,
 fingerprint of data and settings). Learning rate, order of the records and dropout's seed are functions of
 the step; so a resumed run goes on as if it had never stopped.
 """
@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from medpo_cli.errors import BadInputError, ConfigError, OutputError
 from medpo_cli.io.files import sync_file, translate_os_error
+from medpo_cli.training.optimizer import MasterOptimizer
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -56,8 +55,7 @@ class Checkpoints:
 
     Args:
         folder: holds the ``step-`` folders.
-        model: whose trainable parameters are the state.
-        optimizer: over those parameters in the model's order.
+        optimizer: with its masters the state.
         fingerprint: of everything that decides the result; another one is refused on resume.
         keep_last: how many stay.
         write: False on all processes but the first.
@@ -70,8 +68,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: MasterOptimizer,
         fingerprint: str,
         *,
         keep_last: int,
@@ -81,7 +78,6 @@ class Checkpoints:
         self.fingerprint, self.keep_last, self.write = fingerprint, keep_last, write
         self.done: int | None = 0
         self.saved = 0
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -97,12 +93,8 @@ class Checkpoints:
         """Write the state after ``step`` optimizer steps; drop the oldest beyond ``keep_last``."""
         if not self.write:
             return
-        tensors = {f"adapter/{name}": p.detach().cpu().contiguous() for name, p in self.parameters.items()}
-        for number, slots in self.optimizer.state_dict()["state"].items():
-            for key, value in slots.items():
-                tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
         with replace_folder(self.folder / f"step-{step:06d}") as new:
-            save_file(tensors, new / TENSORS)
+            save_file(self.optimizer.state(), new / TENSORS)
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
         self.saved = step
         for left in self.folder.glob(".step-*"):  # of a process that was killed while it saved
@@ -137,21 +129,9 @@ class Checkpoints:
             ) from error
         if fingerprint != self.fingerprint:
             raise ConfigError(f"checkpoint {found[-1].name} was made with other data, model or settings")
-        self._load(tensors)
+        self.optimizer.load(tensors)
         self.done = self.saved = step
         return step
-
-    def _load(self, tensors: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"adapter/{name}"])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition("/")
-            if kind == "optimizer":
-                number, _, key = rest.partition("/")
-                slots.setdefault(int(number), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
 
     def _all(self) -> list[Path]:
         """Finished checkpoints, oldest first."""

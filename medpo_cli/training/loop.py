@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from medpo_cli.training.checkpoint import Checkpoints
 from medpo_cli.training.engine import Engine, choose_forest
 from medpo_cli.training.metrics import names_of, step_record
 from medpo_cli.training.objectives.methods import Term
+from medpo_cli.training.optimizer import MasterOptimizer
 from medpo_cli.training.reference import REFERENCE_BYTES, FeatureCache, Reference
 from medpo_cli.training.schedule import batch_of, learning_rate, seed_of, steps_in
 
@@ -47,10 +48,10 @@ def train(
         ConfigError: loss or gradient is not finite; the last good state is saved.
         UnavailableError: an adapter gets no gradient at the first step.
     """
-    parameters = {name: p for name, p in vlm.model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0)
+    optimizer = MasterOptimizer(vlm, config.optimizer, config.lr)
+    parameters = optimizer.masters
     main = accelerator.is_main_process
-    saved = Checkpoints(checkpoints, vlm.model, optimizer, fingerprint, keep_last=config.keep_last, write=main)
+    saved = Checkpoints(checkpoints, optimizer, fingerprint, keep_last=config.keep_last, write=main)
     _enable_dropout(vlm)
 
     features = FeatureCache(vlm, encoder.encode_prompt)
@@ -75,7 +76,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             torch.manual_seed(seed_of("dropout", config.seed, step, accelerator.process_index))
             share = batch[accelerator.process_index :: accelerator.num_processes]
             tally = engine.accumulate(share, 1.0 / len(batch))
@@ -106,6 +107,7 @@ def train(
                 lr=rate,
                 began=began,
             )
+    optimizer.settle()
 
 
 def _enable_dropout(vlm: VisionLanguageModel) -> None:
@@ -135,7 +137,7 @@ def _sum_gradients(parameters: Collection[Tensor], accelerator: Accelerator) -> 
         parameter.grad = accelerator.reduce(own, reduction="sum")
 
 
-def _require_gradients(parameters: dict[str, Tensor]) -> None:
+def _require_gradients(parameters: Mapping[str, Tensor]) -> None:
     """At the first step every adapter must learn: B by its gradient (that of A is 0 while B is 0)."""
     for name, parameter in parameters.items():
         if parameter.grad is None or ("lora_B" in name and not parameter.grad.any()):

@@ -131,6 +131,29 @@ def test_interrupted_and_resumed_equals_uninterrupted(root: Path, tmp_path: Path
     assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "bfloat16"},
+        {"optimizer": "adamw8bit", "rank": 128},
+        {"dtype": "bfloat16", "optimizer": "adamw8bit", "rank": 128, "qlora": True},
+    ],
+    ids=["bfloat16", "adamw8bit", "qlora"],
+)
+def test_resumed_equals_uninterrupted_with_masters_and_8_bit_moments(
+    root: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    settings = config(root, lr=1e-3, checkpoint_every=1, **changes)
+    list(align.run(PAIRS, settings, Context(root), output=tmp_path / "whole"))
+    steps = align.run(PAIRS, settings, Context(root), output=tmp_path / "cut")
+    next(steps)
+    assert steps  # still open: only the checkpoint of step 1 is there, as kill -9 would leave it
+    list(align.run(PAIRS, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
+    saved = load_file(tmp_path / "cut" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+
+
 def test_killed_between_checkpoints_goes_on_from_the_last(root: Path, tmp_path: Path) -> None:
     settings = config(root, epochs=2, checkpoint_every=2)
     list(align.run(PAIRS, settings, Context(root), output=tmp_path / "whole"))
@@ -227,6 +250,18 @@ def test_training_goes_on_from_an_adapter(root: Path, tmp_path: Path) -> None:
     names = set(load_file(tmp_path / "two" / "adapter_model.safetensors"))
     assert names == set(load_file(tmp_path / "one" / "adapter_model.safetensors"))
     assert not (tmp_path / "two" / "reference").exists()
+
+
+def test_a_bfloat16_model_goes_on_from_the_masters_of_an_adapter(root: Path, tmp_path: Path) -> None:
+    """The second run begins with the bits that the first one saved, and its reference is rounded alike."""
+    changes: dict[str, Any] = {"dtype": "bfloat16", "gamma": 0.0, "epochs": 2}
+    train(root, tmp_path / "one", PAIRS[:1], lr=1e-3, **changes)
+    second = train(root, tmp_path / "two", PAIRS[:1], lr=1e-12, adapter=str(tmp_path / "one"), **changes)
+    assert second[0].margin == 0.0
+    assert second[0].terms["rank"] == pytest.approx(LN2, abs=1e-6)
+    one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(two[name], tensor, rtol=0, atol=1e-10) for name, tensor in one.items())
+    assert any((tensor != tensor.bfloat16().float()).any() for tensor in two.values())
 
 
 def test_no_corrupted_image_at_all_is_said(root: Path, tmp_path: Path) -> None:

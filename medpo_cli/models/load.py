@@ -20,7 +20,7 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
-from medpo_cli.models.quantize import nf4_settings, settle_quantized
+from medpo_cli.models.quantize import compute_alike_everywhere, nf4_settings, settle_quantized
 from medpo_cli.schema.config import ModelSettings
 
 
@@ -183,6 +183,7 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
             f"{folder} lacks {len(info['missing_keys'])} weights of its model, which would be random: "
             "download the folder again"
         )
+    compute_alike_everywhere(model)
     if quantize == "nf4":
         settle_quantized(model)
     return model

@@ -14,6 +14,7 @@ from torch import nn
 from medpo_cli.errors import MedpoError, UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.load import quiet
+from medpo_cli.models.quantize import quantized
 
 REFERENCE = "reference"
 """Name of the frozen copy of an adapter that training continues."""
@@ -89,16 +90,32 @@ def language_linears(vlm: VisionLanguageModel) -> str:
 
 
 def check_language_only(vlm: VisionLanguageModel) -> None:
-    """Assert that tower, projector and head are frozen and carry no adapter.
+    """Assert that tower, projector and head are frozen, carry no adapter and are not quantised.
 
     Raises:
         MedpoError: something outside the language model could be trained.
+        UnavailableError: something outside the language model is in 4 or 8 bit.
     """
     prefix = vlm.family.language_prefix + "."
     for name, parameter in vlm.base.named_parameters():
         inside = name.startswith(prefix) and "lora_" in name
         if (parameter.requires_grad or "lora_" in name) and not inside:
             raise MedpoError(f"parameter {name} lies outside the language model but is trainable or adapted")
+    outside = [name for name in quantized(vlm.base) if not name.startswith(prefix)]
+    if outside:
+        raise UnavailableError(
+            f"{len(outside)} layers outside the language model are quantised (first: {outside[0]}), which ruins what "
+            "it sees: give the full-precision model and --qlora"
+        )
+
+
+def trainable_note(vlm: VisionLanguageModel) -> str:
+    """One line on what is trained, by part; ``check_language_only`` has made sure of the zeros."""
+    count = sum(parameter.numel() for parameter in trainable(vlm)) / 1e6
+    layers = vlm.base.config.get_text_config().num_hidden_layers
+    text = f"{count:.2f} M trainable in the language model ({layers} layers), 0 in tower and projector"
+    small = len(quantized(vlm.base))
+    return text + (f"; {small} linear layers quantised, 0 of them in tower and projector" if small else "")
 
 
 def round_adapters(vlm: VisionLanguageModel) -> None:

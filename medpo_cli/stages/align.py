@@ -49,7 +49,7 @@ def run(
     import torch
     from accelerate import Accelerator
 
-    from medpo_cli.models.lora import save_adapter
+    from medpo_cli.models.lora import save_adapter, trainable_note
     from medpo_cli.training.batches import Encoder
     from medpo_cli.training.checkpoint import replace_folder
     from medpo_cli.training.loop import train
@@ -65,6 +65,7 @@ def run(
     accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
+    context.progress.note(trainable_note(vlm))
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
     examples = list(_examples(pairs, encoder, context))

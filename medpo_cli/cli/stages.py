@@ -88,6 +88,10 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
 
     settings = session.settings
     folder = Path(settings.output)
+    if config.estimate:
+        with closing(session, None, None):
+            list(align.run(session.records, config, session.context, output=folder))
+            return session.exit_code()
     manifest = manifest_path(settings)
     if folder.exists() and not (settings.stream.force or settings.stream.resume):
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")

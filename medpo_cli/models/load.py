@@ -66,9 +66,9 @@ def load_model(
         check_adapter_folder(Path(adapter))
     where = _device(device)
     with quiet(), memory_is_temporary("free some, or load in 4 bit (--quantize nf4)"):
-        _check_kind(path, trust_remote_code)
-        processor = _processor(path, trust_remote_code)
-        model = _model(path, quantize, where, _dtype(dtype, where), trust_remote_code)
+        check_kind(path, trust_remote_code)
+        processor = find_processor(path, trust_remote_code)
+        model = _model(path, quantize, where, resolve_dtype(dtype, where), trust_remote_code)
         if adapter:
             model = _with_adapter(model, Path(adapter))
         loaded = VisionLanguageModel(
@@ -111,14 +111,15 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The type that ``dtype`` stands for on ``device``."""
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
-def _check_kind(folder: Path, trust_remote_code: bool) -> None:
+def check_kind(folder: Path, trust_remote_code: bool) -> None:
     """Refuse configurations that transformers does not know as image-text models."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
@@ -134,7 +135,8 @@ def _check_kind(folder: Path, trust_remote_code: bool) -> None:
         )
 
 
-def _processor(folder: Path, trust_remote_code: bool) -> Any:
+def find_processor(folder: Path, trust_remote_code: bool) -> Any:
+    """The processor in ``folder`` with a fast tokenizer and a chat template, or UnavailableError with the cure."""
     try:
         processor = load_processor(folder, trust_remote_code=trust_remote_code)
     except Exception as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medpo_cli.training.objectives.methods import Term
     from medpo_cli.training.views import Views
 
-WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device"}
+WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device", "estimate"}
 """Settings that may differ between a run and its resumption."""
 
 
@@ -52,6 +52,7 @@ def run(
     from medpo_cli.models.lora import save_adapter, trainable_note
     from medpo_cli.training.batches import Encoder
     from medpo_cli.training.checkpoint import replace_folder
+    from medpo_cli.training.fit import estimate
     from medpo_cli.training.loop import train
     from medpo_cli.training.views import Views
 
@@ -72,6 +73,9 @@ def run(
     if not examples:
         raise BadInputError("no usable pair to align with")
     context.progress.note(_image_tokens(examples))
+    if config.estimate:
+        estimate(vlm, examples, terms, encoder, config, context)
+        return
     yield from train(
         vlm,
         examples,
@@ -143,9 +147,13 @@ def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
     """The model with trainable adapters: new ones, or those of ``config.adapter`` with a frozen copy."""
     from medpo_cli.models.load import load_configured
     from medpo_cli.models.lora import add_lora, continue_adapter
+    from medpo_cli.models.skeleton import has_weights, load_skeleton
 
-    vlm = load_configured(config, device=device, quantize="nf4" if config.qlora and not config.lora else "")
-    if config.adapter:
+    if config.estimate and not has_weights(config.model):
+        vlm = load_skeleton(config)
+    else:
+        vlm = load_configured(config, device=device, quantize="nf4" if config.qlora and not config.lora else "")
+    if config.adapter and vlm.device.type != "meta":
         continue_adapter(vlm, config.adapter)
     else:
         add_lora(

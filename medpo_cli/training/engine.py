@@ -12,12 +12,12 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.training.batches import Example, Unit
 from medpo_cli.training.layout import Layout, bundles, collate, plan
+from medpo_cli.training.memory import token_budget
 from medpo_cli.training.metrics import Tally
 from medpo_cli.training.objectives.methods import Scored, Term, evaluate
 from medpo_cli.training.reference import FeatureCache, Reference
 from medpo_cli.training.scoring import forward, scored
 
-CPU_BYTES = 128 * 2**20
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.25}
 """Largest difference of a token's log-probability between forest and plain rows, nats."""
 
@@ -88,20 +88,6 @@ class Engine:
                 better, worse = (term.beta * batch[name].log_ratio(term.scope) for name in term.sequences)
                 tally.add_rewards(better, worse)
         return loss
-
-
-def token_budget(vlm: VisionLanguageModel) -> int:
-    """Tokens of one forward pass whose activations fit: many rows of a tiny model, one of a large one.
-
-    A decoder layer keeps about 30 activations per token and hidden unit for its backward pass (measured on
-    a Qwen3-VL-4B layer: 148 KiB at hidden size 2560 in bfloat16).
-    """
-    text = vlm.base.config.get_text_config()
-    per_token = text.num_hidden_layers * 30 * text.hidden_size * vlm.dtype.itemsize
-    if vlm.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(vlm.device)
-        return int(free * 0.5 / per_token)
-    return int(CPU_BYTES / per_token)
 
 
 def choose_forest(

@@ -18,6 +18,7 @@ from medpo_cli.schema.records import Step
 from medpo_cli.training.batches import Encoder, Example
 from medpo_cli.training.checkpoint import Checkpoints
 from medpo_cli.training.engine import Engine, choose_forest
+from medpo_cli.training.fit import fit
 from medpo_cli.training.metrics import names_of, step_record
 from medpo_cli.training.objectives.methods import Term
 from medpo_cli.training.optimizer import MasterOptimizer
@@ -58,6 +59,7 @@ def train(
     reference = Reference(vlm, terms, REFERENCE_BYTES if config.epochs > 1 else 0)
     forest = choose_forest(vlm, examples, terms, features, config, context.progress)
     engine = Engine(vlm, terms, features, reference, accelerator, forest=forest)
+    fit(engine, examples, config, context.progress)
 
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)

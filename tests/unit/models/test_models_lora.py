@@ -134,7 +134,7 @@ def test_short_skip_names_protect_nothing_and_are_caught(
     folder: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantize, "outside_language_model", lambda _: short)
-    with pytest.raises(UnavailableError, match="4-bit loading went wrong: 14 layers of the language model and [1-9]"):
+    with pytest.raises(UnavailableError, match=r"4-bit loading went wrong: 14 layers of the language model and [1-9]"):
         load_model(folder, quantize="nf4")
 
 

@@ -14,8 +14,9 @@ from medpo_cli.schema.config import AlignConfig
 from medpo_cli.training import engine as engines
 from medpo_cli.training.batches import Example
 from medpo_cli.training.checkpoint import Checkpoints, replace_folder
-from medpo_cli.training.engine import choose_forest, token_budget
+from medpo_cli.training.engine import choose_forest
 from medpo_cli.training.loop import _require_gradients
+from medpo_cli.training.memory import token_budget
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.optimizer import MasterOptimizer
 from medpo_cli.training.reference import FeatureCache

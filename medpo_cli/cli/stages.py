@@ -95,6 +95,8 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
     manifest = manifest_path(settings)
     if folder.exists() and not (settings.stream.force or settings.stream.resume):
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")
+    if config.merge and Path(config.merge).exists() and not (settings.stream.force or settings.stream.resume):
+        raise CannotCreateError(f"{Path(config.merge).name} exists: --force replaces it")
     check_resumable(settings, session, manifest)
     output = Output(pipe_only(stdout()), "standard output")
     alone = hold(folder.with_name(f".{folder.name}.lock"), folder.name, remove=True)

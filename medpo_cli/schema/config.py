@@ -111,6 +111,7 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
         Meta(description="compute layers again instead of keeping them; auto: only if one row does not fit"),
     ] = "auto"
     max_memory: Annotated[float, Meta(ge=0, description="GiB the run may take (0: what the device has free)")] = 0.0
+    merge: Annotated[str, Meta(description="also write base and adapter as one model folder here")] = ""
     estimate: Annotated[bool, Meta(description="say what memory the run would take, and stop")] = False
     checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
     keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2

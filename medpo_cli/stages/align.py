@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medpo_cli.training.objectives.methods import Term
     from medpo_cli.training.views import Views
 
-WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device", "estimate"}
+WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device", "estimate", "merge"}
 """Settings that may differ between a run and its resumption."""
 
 
@@ -50,6 +50,7 @@ def run(
     from accelerate import Accelerator
 
     from medpo_cli.models.lora import save_adapter, trainable_note
+    from medpo_cli.models.merge import check_full_precision
     from medpo_cli.training.batches import Encoder
     from medpo_cli.training.checkpoint import replace_folder
     from medpo_cli.training.fit import estimate
@@ -57,6 +58,8 @@ def run(
     from medpo_cli.training.views import Views
 
     terms = _terms(config)
+    if config.merge:
+        check_full_precision(config.model)
     views = Views(context)
     pairs = _spool(records, terms, config, context, views)
     if not pairs:
@@ -91,6 +94,8 @@ def run(
     if accelerator.is_main_process:
         with replace_folder(output) as folder:
             save_adapter(vlm, folder)
+        if config.merge:
+            _merge(config, output, context)
     accelerator.wait_for_everyone()
 
 
@@ -165,6 +170,16 @@ def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
             seed=config.seed,
         )
     return vlm
+
+
+def _merge(config: AlignConfig, adapter: Path, context: Context) -> None:
+    from medpo_cli.models.merge import merge_adapter
+    from medpo_cli.training.checkpoint import replace_folder
+
+    context.progress.start("merge")
+    with replace_folder(Path(config.merge)) as folder:
+        lost = merge_adapter(config.model, adapter, folder, trust_remote_code=config.trust_remote_code)
+    context.progress.note(f"merged model in {config.merge}; rounding lost {lost:.1%} of the adapter's change")
 
 
 def _examples(pairs: Sequence[Pair], encoder: "Encoder", context: Context) -> "Iterator[Example]":

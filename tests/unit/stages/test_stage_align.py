@@ -264,6 +264,46 @@ def test_a_bfloat16_model_goes_on_from_the_masters_of_an_adapter(root: Path, tmp
     assert any((tensor != tensor.bfloat16().float()).any() for tensor in two.values())
 
 
+@pytest.mark.parametrize("qlora", [False, True])
+def test_merged_model_prefers_as_base_and_adapter(root: Path, tmp_path: Path, qlora: bool) -> None:
+    """After 4-bit training too: the adapter goes into the weights in full precision."""
+    notes = Notes()
+    settings = config(root, qlora=qlora, merge=str(tmp_path / "merged"), gamma=0.0, lr=1e-3)
+    list(align.run(PAIRS[:1], settings, Context(root, progress=notes), output=tmp_path / "adapter"))
+    assert any("merged model in" in line and "rounding lost 0.0%" in line for line in notes.lines)
+    pair = PAIRS[0]
+    items = [(pair.prompt, [picture(pair.images[0])], text) for text in (pair.chosen, pair.rejected)]
+    adapted = load_model(root / "llava", adapter=tmp_path / "adapter")
+    for merged, tuned in zip(answer_logprobs(load_model(tmp_path / "merged"), items),
+                             answer_logprobs(adapted, items), strict=True):  # fmt: skip
+        torch.testing.assert_close(torch.as_tensor(merged), torch.as_tensor(tuned), rtol=0, atol=1e-5)
+
+
+def test_recomputing_layers_gives_the_same_adapter(root: Path, tmp_path: Path) -> None:
+    """Bit by bit, with adapter dropout too: the second pass draws what the first one drew."""
+    for name in ("on", "off"):
+        train(root, tmp_path / name, checkpointing=name, lora_dropout=0.1)
+    assert adapter_bytes(tmp_path / "on") == adapter_bytes(tmp_path / "off")
+
+
+def test_a_limit_on_memory_is_kept_and_said(root: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    settings = config(root, max_memory=0.001)
+    steps = list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x"))
+    assert len(steps) == 3
+    assert any("gradient checkpointing: 1.0 MiB at peak" in line for line in notes.lines)
+    with pytest.raises(ConfigError, match=r"max_memory: 0\.0002 GiB will not do"):
+        train(root, tmp_path / "y", max_memory=0.0002)
+
+
+def test_an_estimate_trains_nothing(root: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    settings = config(root, estimate=True, qlora=True, optimizer="adamw8bit")
+    assert list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x")) == []
+    assert any(line.startswith("peak") and line.endswith("MiB") for line in notes.lines)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_corrupted_image_at_all_is_said(root: Path, tmp_path: Path) -> None:
     notes = Notes()
     pairs = [msgspec.structs.replace(pair, corrupted=None) for pair in PAIRS]

@@ -32,4 +32,4 @@ def test_recipes_of_align_name_terms_that_their_method_has(recipe: Path) -> None
 
 
 def test_there_are_recipes() -> None:
-    assert {"paper", "dpo", "rrpo", "mask-dpo", "sft"} <= {path.stem for path in RECIPES}
+    assert {"paper", "dpo", "rrpo", "mask-dpo", "sft", "qlora-24gb", "qlora-12gb"} <= {path.stem for path in RECIPES}

@@ -29,6 +29,7 @@ class Row:
         inputs: the hidden states handed from layer to layer: all that gradient checkpointing keeps.
         head: logits, log-probabilities and their gradients.
         workspace: what the backward pass of one layer needs besides.
+        record: id of the record that it belongs to.
     """
 
     tokens: int
@@ -37,6 +38,7 @@ class Row:
     inputs: int
     head: int
     workspace: int
+    record: str = ""
 
     def activations(self, *, checkpointing: bool) -> int:
         """Bytes that the layers keep."""

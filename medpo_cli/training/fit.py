@@ -1,10 +1,7 @@
 """Micro-batches and gradient checkpointing that fit into the memory there is."""
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -13,17 +10,19 @@ from medpo_cli.errors import ConfigError
 from medpo_cli.io.context import Context, Progress
 from medpo_cli.models.anatomy import Anatomy, anatomy
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.lora import round_adapters
 from medpo_cli.models.recompute import recompute_layers
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.training.activations import Row, counted, kept_positions, measured
 from medpo_cli.training.batches import Encoder, Example, Unit
 from medpo_cli.training.engine import Engine
-from medpo_cli.training.memory import GPU_TOKENS, Memory, image_bytes, size, standing
+from medpo_cli.training.memory import GPU_TOKENS, Memory, image_bytes, limit_of, size, standing
 from medpo_cli.training.objectives.methods import Term
 from medpo_cli.training.reference import FeatureCache, Reference
+from medpo_cli.training.schedule import batch_of, steps_in
 
-SAFETY = 0.9
-"""Share of a device's free memory that a run may plan with: holes between tensors take the rest."""
+SEARCHED = 500
+"""Steps whose batches are searched for the longest row."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,14 @@ class Plan:
     Attributes:
         budget: tokens of one micro-batch; at least one row, however long, is taken.
         checkpointing: layers are computed again in the backward pass.
-        memory: of a micro-batch that fills the budget.
+        memory: of a micro-batch that fills the budget, as far as a step has so much.
+        row: the longest row.
     """
 
     budget: int
     checkpointing: bool
     memory: Memory
+    row: Row
 
     @property
     def note(self) -> str:
@@ -93,12 +94,15 @@ def estimate(
     Raises:
         ConfigError: the run does not fit into ``max_memory``.
     """
+    if vlm.dtype == torch.bfloat16:
+        round_adapters(vlm)  # as the optimizer would
     forest = vlm.forest and config.engine != "rows"
     features = FeatureCache(vlm, encoder.encode_prompt)
     engine = Engine(vlm, terms, features, Reference(vlm, terms, 0), Accelerator(cpu=True), forest=forest)
     chosen = fit(engine, examples, config, context.progress)
-    how = "counted from config.json" if vlm.device.type == "meta" else "activations measured on the longest record"
-    context.progress.note(f"predicted memory ({how}):")
+    how = "counted from config.json" if vlm.device.type == "meta" else "activations measured"
+    row = f"longest row {chosen.row.tokens} tokens, record {chosen.row.record}"
+    context.progress.note(f"predicted memory ({how}; {row}):")
     for line in chosen.memory.lines():
         context.progress.note(line)
     return chosen.memory
@@ -126,7 +130,8 @@ def plan(fixed: Memory, row: Row, config: AlignConfig, *, limit: int, budget: in
         needed = fixed.total + row.total(checkpointing=choices[-1])
         least = fixed.total + row.total(checkpointing=True)
         raise ConfigError(
-            f"max_memory: {config.max_memory:g} GiB will not do, one row needs {size(needed)}"
+            f"max_memory: {config.max_memory:g} GiB will not do, the longest row ({row.tokens} tokens, record "
+            f"{row.record}) needs {size(needed)}"
             + (f" ({size(least)} with --checkpointing on)" if least < needed else "")
             + "; --qlora, --optimizer adamw8bit, a smaller --rank or smaller images need less"
         )
@@ -141,39 +146,40 @@ def plan(fixed: Memory, row: Row, config: AlignConfig, *, limit: int, budget: in
         logits=int(row.head * rows),
         workspace=int(row.workspace * rows),
     )
-    return Plan(budget, again, filled)
-
-
-def limit_of(vlm: VisionLanguageModel, config: AlignConfig, own: int) -> int:
-    """Bytes a run may use: ``max_memory``, else what is free on the device beside its ``own`` tensors."""
-    if config.max_memory:
-        return int(config.max_memory * 2**30)
-    free = torch.cuda.mem_get_info(vlm.device)[0] if vlm.device.type == "cuda" else free_memory()
-    return int(free * SAFETY) + own
-
-
-def free_memory() -> int:
-    """Bytes of main memory that a process can still get; where Linux does not tell, all there are."""
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
-    except OSError:
-        found = None
-    return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Plan(budget, again, filled, row)
 
 
 def longest_row(engine: Engine, examples: Sequence[Example], body: Anatomy, config: AlignConfig) -> Row:
     """What the longest row of a run keeps: measured, or counted for a model without weights."""
-    unit = max((unit for example in examples for unit in example.units), key=_length)
-    layout = engine.layouts([unit])[0]
+    units = _longest(engine, examples, config)
+    layout = engine.layouts(units)[0]
     if engine.vlm.device.type == "meta":
         rows, tokens = layout.input_ids.shape[0], layout.input_ids.numel()
         dropout = config.lora_dropout
-        return counted(body, tokens, kept_positions(layout), rank=config.rank, dropout=dropout, rows=rows)
-    return measured(engine.vlm, layout, engine.features.get(layout.prompts), engine.terms, body)
+        row = counted(body, tokens, kept_positions(layout), rank=config.rank, dropout=dropout, rows=rows)
+    else:
+        row = measured(engine.vlm, layout, engine.features.get(layout.prompts), engine.terms, body)
+    return replace(row, record=next(one.id for one in examples if any(unit is units[0] for unit in one.units)))
 
 
-def _length(unit: Unit) -> int:
-    return len(unit.answers[0].prompt.tokens.ids) + sum(len(answer.ids) for answer in unit.answers)
+def _longest(engine: Engine, examples: Sequence[Example], config: AlignConfig) -> list[Unit]:
+    """The units of the longest row; with shared prefixes all of a batch that show one image share a row."""
+    groups: list[list[Unit]] = [[unit] for example in examples for unit in example.units]
+    for step in range(min(SEARCHED, steps_in(len(examples), config)) if engine.forest else 0):
+        shown: dict[str, list[Unit]] = {}
+        for example in batch_of(examples, step, config):
+            for unit in example.units:
+                shown.setdefault(unit.answers[0].prompt.content, []).append(unit)
+        groups += shown.values()
+    return max(groups, key=_length)
+
+
+def _length(units: Sequence[Unit]) -> int:
+    """Tokens of a row at most: the image once, questions and answers of all units."""
+    prompts = [unit.answers[0].prompt.tokens for unit in units]
+    image = sum(j >= 0 for j in prompts[0].image_at)
+    answers = sum(len(answer.ids) for unit in units for answer in unit.answers)
+    return image + sum(len(prompt.ids) - image for prompt in prompts) + answers
 
 
 def _features(engine: Engine, examples: Sequence[Example], body: Anatomy) -> int:

@@ -3,8 +3,11 @@
 Counted are tensors. What a GPU driver takes for itself, and holes between tensors, come on top.
 """
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
 
@@ -13,6 +16,8 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.schema.config import AlignConfig
 
 CPU_BYTES = 128 * 2**20
+SAFETY = 0.9
+"""Share of a device's free memory that a run may plan with: holes between tensors take the rest."""
 GPU_TOKENS = 8192
 """Tokens of a micro-batch on a GPU: more would only take memory."""
 
@@ -105,3 +110,20 @@ def _moments(tensors: Sequence[int], kind: str, full: int) -> int:
 def image_bytes(body: Anatomy, tokens: int) -> int:
     """Bytes of the features of ``tokens`` image tokens."""
     return tokens * body.hidden * body.dtype.itemsize * body.levels
+
+
+def limit_of(vlm: VisionLanguageModel, config: AlignConfig, own: int) -> int:
+    """Bytes a run may use: ``max_memory``, else what is free on the device beside its ``own`` tensors."""
+    if config.max_memory:
+        return int(config.max_memory * 2**30)
+    free = torch.cuda.mem_get_info(vlm.device)[0] if vlm.device.type == "cuda" else free_memory()
+    return int(free * SAFETY) + own
+
+
+def free_memory() -> int:
+    """Bytes of main memory that a process can still get; where Linux does not tell, all there are."""
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
+    except OSError:
+        found = None
+    return int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -302,6 +303,17 @@ def test_an_estimate_trains_nothing(root: Path, tmp_path: Path) -> None:
     assert list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x")) == []
     assert any(line.startswith("peak") and line.endswith("MiB") for line in notes.lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_estimate_before_the_download(root: Path, tmp_path: Path) -> None:
+    """Without weights, for a GPU that this machine does not have."""
+    shutil.copytree(root / "llava", tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
+    notes = Notes()
+    settings = config(root, model=str(tmp_path / "bare"), estimate=True, qlora=True, device="cuda")
+    assert list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x")) == []
+    assert any("counted from config.json; longest row" in line for line in notes.lines)
+    with pytest.raises(UnavailableError, match="holds no weights"):
+        train(root, tmp_path / "x", model=str(tmp_path / "bare"))
 
 
 def test_no_corrupted_image_at_all_is_said(root: Path, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.training.activations import Row, counted, kept_positions, measured
 from medpo_cli.training.engine import Engine
-from medpo_cli.training.fit import estimate, fit, free_memory, plan
-from medpo_cli.training.memory import Memory, size, standing
+from medpo_cli.training.fit import estimate, fit, longest_row, plan
+from medpo_cli.training.memory import Memory, free_memory, size, standing
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.optimizer import MasterOptimizer
 
@@ -168,7 +168,7 @@ def test_standing_memory_by_hand() -> None:
     assert tiny_a.optimizer == 2 * (8 * 2048 + 2 * (4096 + 4 * 16))
 
 
-ROW = Row(tokens=100, layers=800, layer=100, inputs=80, head=60, workspace=40)
+ROW = Row(tokens=100, layers=800, layer=100, inputs=80, head=60, workspace=40, record="r7")
 FIXED = Memory(weights=500, adapters=0, masters=0, gradients=0, optimizer=0, features=0)
 
 
@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
         row = replace(ROW, layers=800 * MIB, head=100 * MIB, inputs=80 * MIB, layer=20 * MIB)
         return plan(FIXED, row, config, limit=int(most * 2**30), budget=1, most=1, shrink=True)
 
-    with pytest.raises(ConfigError, match=r"max_memory: 0.1 GiB will not do, one row needs 200.0 MiB; --qlora"):
+    with pytest.raises(ConfigError, match=r"the longest row \(100 tokens, record r7\) needs 200.0 MiB; --qlora"):
         chosen("auto", 0.1)
     with pytest.raises(ConfigError, match=r"needs 900.0 MiB \(200.0 MiB with --checkpointing on\)"):
         chosen("off", 0.5)
@@ -264,6 +264,40 @@ def test_an_estimate_needs_no_weights(build: Any, quantize: Any, tmp_path: Path)
             "workspace", "peak",
         ]  # fmt: skip
     assert totals[1] == pytest.approx(totals[0], rel=0.1)
+
+
+def test_an_estimate_in_bfloat16_is_what_the_run_plans_with(tmp_path: Path) -> None:
+    config = AlignConfig(rank=16, dtype="bfloat16", estimate=True)
+    vlm = middle(torch.bfloat16)
+    encoder, examples = encode(vlm, TERMS, PAIRS)
+    notes = Notes()
+    told = estimate(vlm, examples, TERMS, encoder, config, Context(tmp_path, progress=notes))
+    assert "longest row 294 tokens, record one" in notes.lines[1]
+    vlm = middle(torch.bfloat16)
+    MasterOptimizer(vlm, "adamw", 1e-3)
+    run, examples = small_run(vlm)
+    assert fit(run, examples, config, Silent()).memory == told
+
+
+def test_questions_of_one_image_in_one_batch_are_one_row() -> None:
+    """The first two pairs show one image; apart, the longest row is shorter than their common one."""
+    vlm = middle(torch.float32)
+    run, examples = small_run(vlm)
+    body = anatomy(vlm.base)
+    together = longest_row(run, examples, body, AlignConfig(rank=16, batch=len(examples)))
+    apart = longest_row(run, examples, body, AlignConfig(rank=16, batch=1))
+    assert together.tokens == max(layout.input_ids.shape[1] for layout in run.layouts(
+        [unit for example in examples for unit in example.units]))  # fmt: skip
+    assert apart.tokens < together.tokens
+    assert apart.record == "many"
+
+
+def test_a_skeleton_computes_as_its_device_would(tmp_path: Path) -> None:
+    """The device need not be there."""
+    folder = str(save(tmp_path, *build_llava()))
+    assert load_skeleton(AlignConfig(model=folder, device="cuda")).dtype == torch.bfloat16
+    assert load_skeleton(AlignConfig(model=folder, device="cpu")).dtype == torch.float32
+    assert load_skeleton(AlignConfig(model=folder, dtype="float64")).dtype == torch.float64
 
 
 def test_a_skeleton_needs_a_configuration(tmp_path: Path) -> None:

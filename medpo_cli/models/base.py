@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from transformers import GenerationConfig
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.models.family import EncodedPrompt, Family, ImageFeatures, family_of
 
+HEAD_EXTRAS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Settings of text models that change logits behind the head."""
 SENTINEL = "\N{SNOWMAN}answer\N{SNOWMAN}"
 
 
@@ -72,6 +75,11 @@ class VisionLanguageModel:
         """Type of the activations."""
         dtype: torch.dtype = self.base.get_input_embeddings().weight.dtype
         return dtype
+
+    @property
+    def quantization(self) -> str:
+        """``nf4`` where the language model is in 4 bit."""
+        return "nf4" if getattr(self.base, "is_loaded_in_4bit", False) else "none"
 
     @property
     def facts(self) -> dict[str, str]:
@@ -186,20 +194,61 @@ class VisionLanguageModel:
         Returns:
             Logits [B, S, V], in the model's type.
         """
+        inputs = self._inputs(input_ids, features, attention_mask, position_ids)
+        logits: Tensor = self.base(
+            **inputs, logits_to_keep=logits_to_keep, past_key_values=cache, use_cache=cache is not None
+        ).logits
+        return logits
+
+    def states(
+        self,
+        input_ids: Tensor,
+        *,
+        features: Sequence[ImageFeatures] | None,
+        attention_mask: Tensor,
+        position_ids: Tensor | None,
+        keep: Tensor,
+    ) -> Tensor:
+        """Final hidden states [N, H] at the positions ``keep`` (bool [B, S]), arguments as in ``forward``.
+
+        ``head`` makes their logits. A model whose head medpo does not know gives logits here already.
+        """
+        if not self.known_head:
+            return self.forward(
+                input_ids,
+                features=features,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                logits_to_keep=keep,
+            )
+        inputs = self._inputs(input_ids, features, attention_mask, position_ids)
+        states: Tensor = self.base.model(**inputs, use_cache=False)[0][keep]
+        return states
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [N, V] of states [N, H], in the model's type; ``head(states(...))`` equals ``forward``."""
+        return self.base.lm_head(states) if self.known_head else states
+
+    @cached_property
+    def known_head(self) -> bool:
+        """Whether logits are the head's linear map of the body's states and nothing else."""
+        text = self.base.config.get_text_config()
+        plain = not any(getattr(text, name, None) for name in HEAD_EXTRAS)
+        return self.family.reuses_features and plain and hasattr(self.base, "model") and hasattr(self.base, "lm_head")
+
+    def _inputs(
+        self,
+        input_ids: Tensor,
+        features: Sequence[ImageFeatures] | None,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+    ) -> dict[str, Any]:
         inputs: dict[str, Any] = self.family.image_inputs(features) if features else {}
         if features:
             inputs |= self.family.token_inputs(input_ids)
         if position_ids is not None:
             inputs["position_ids"] = position_ids[0] if self.family.position_axes == 1 else position_ids
-        logits: Tensor = self.base(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            logits_to_keep=logits_to_keep,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **inputs,
-        ).logits
-        return logits
+        return inputs | {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def _end_of_turn(self) -> int:
         """The token that ends an answer: what the chat template puts there, else the tokenizer's own."""

@@ -107,16 +107,17 @@ def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
 
 
 @contextmanager
-def reference(vlm: VisionLanguageModel) -> Iterator[None]:
+def reference(vlm: VisionLanguageModel, adapter: str = "") -> Iterator[None]:
     """The frozen reference policy: adapters off, or the frozen copy of the adapter that training began with.
 
-    A model without adapters is its own reference.
+    A model without adapters is its own reference. ``adapter`` names another frozen adapter to speak instead.
     """
     if vlm.model is vlm.base:
         yield
         return
-    if REFERENCE in vlm.model.peft_config:
-        vlm.model.set_adapter(REFERENCE)
+    other = adapter or (REFERENCE if REFERENCE in vlm.model.peft_config else "")
+    if other:
+        vlm.model.set_adapter(other)
         try:
             yield
         finally:

@@ -27,9 +27,9 @@ from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
-from medpo_cli.training.engine import difference
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.verify import difference
 
 LN2 = math.log(2)
 
@@ -206,7 +206,7 @@ def test_shared_prefixes_are_exact_in_four_bit(root: Path) -> None:
     add_lora(vlm, rank=4)
     terms = resolve("fire-mpo", nll=1.0)
     encoder, examples = encode(vlm, terms, PAIRS)
-    assert difference(vlm, examples, terms, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
+    assert difference(vlm, examples, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
 
 
 def test_forest_and_rows_train_the_same_adapter(root: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_dpo_needs_no_spans_and_no_corrupted_image(root: Path, tmp_path: Path) -
 
 def test_refusals(root: Path, tmp_path: Path) -> None:
     empty: list[Pair] = []
-    with pytest.raises(BadInputError, match="no usable pair"):
+    with pytest.raises(BadInputError, match="no usable record"):
         list(align.run(empty, config(root, model="/nowhere"), Context(root), output=tmp_path / "x"))
     with pytest.raises(ConfigError, match="gamma: method dpo"):
         train(root, tmp_path / "x", method="dpo", gamma=0.5)
@@ -309,9 +309,9 @@ from data.training_pairs import PAIRS
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.stages import align
-from medpo_cli.training.engine import difference
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.features import FeatureCache
+from medpo_cli.training.verify import difference
 
 root, output = Path(sys.argv[1]), Path(sys.argv[2])
 config = AlignConfig(model=str(root / "llava"), batch=3, rank=4, lr=1e-3, epochs=2, device="cpu")

@@ -8,10 +8,13 @@ from data.training_pairs import PAIRS, REPORT, YES, encode, engine, make_pair, p
 
 from medpo_cli.errors import RecordError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import ImageRef, Span, Weights
-from medpo_cli.training.batches import Encoder, Example, check_fields
+from medpo_cli.training.batches import Example
+from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.layout import bundles, collate, plan
-from medpo_cli.training.objectives.methods import Term, resolve
+from medpo_cli.training.needs import check_fields
+from medpo_cli.training.objectives.methods import resolve
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,9 @@ def test_kept_rows_predict_the_next_token(vlm: VisionLanguageModel) -> None:
     kept = layout.input_ids[layout.keep]
     for name, word in (("+", " left"), ("-", " right")):
         index = layout.index[name]
-        assert [vlm.decode([token]) for token in index.labels[0]] == [word]
-        assert [vlm.decode([kept[row]]) for row in index.kept[0]] == [" small"]  # the word before the span
+        rows, tokens = layout.pairs[:, index.pair[0]]
+        assert [vlm.decode([token]) for token in tokens] == [word]
+        assert [vlm.decode([kept[row]]) for row in rows] == [" small"]  # the word before the span
     assert layout.keep.sum() == 1  # one row predicts both words
     assert layout.attention_mask.shape == (1, 1, layout.tokens, layout.tokens)
 
@@ -146,8 +150,9 @@ def test_spans_without_a_token_are_refused(
 
 def test_missing_fields_are_named() -> None:
     bare = msgspec.structs.replace(PAIRS[0], spans=[])
-    with pytest.raises(RecordError, match="mask-dpo needs at least one span"):
+    with pytest.raises(RecordError, match="mask-dpo needs this field") as caught:
         check_fields(bare, resolve("mask-dpo"), "mask-dpo")
+    assert caught.value.path == "$.spans"
     assert check_fields(bare, resolve("dpo"), "dpo") is bare
     same = msgspec.structs.replace(PAIRS[0], spans=[], rejected=PAIRS[0].chosen)
     with pytest.raises(RecordError, match="same text"):

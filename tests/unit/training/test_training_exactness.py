@@ -13,9 +13,9 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family.generic import Generic
 from medpo_cli.schema.records import ImageRef, Pair
 from medpo_cli.training import layout as layouts
-from medpo_cli.training.engine import difference
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.verify import difference
 
 BETA, GAMMA, ALPHA, LAMBDA, NLL = 0.5, 0.5, 0.1, 0.3, 0.7
 TERMS = resolve("fire-mpo", beta=BETA, gamma=GAMMA, alpha=ALPHA, kl_forward=LAMBDA, nll=NLL)
@@ -137,7 +137,7 @@ def test_a_plain_causal_mask_would_be_noticed(kind: str, monkeypatch: pytest.Mon
     _, found = fast(vlm, forest=True)
     assert worst(found, expected) > 1e-2
     encoder, examples = encode(vlm, TERMS, PAIRS)
-    assert difference(vlm, examples, TERMS, FeatureCache(vlm, encoder.encode_prompt)) > 1e-3
+    assert difference(vlm, examples, FeatureCache(vlm, encoder.encode_prompt)) > 1e-3
 
 
 def test_positions_of_branches_matter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_reference_from_memory_equals_a_fresh_one() -> None:
     run = engine(vlm, TERMS, encoder, forest=True, limit=10**9)
     run.accumulate(examples, 1.0)
     fresh = gradients(vlm)
-    assert run.reference.size > 0
+    assert run.reference.store.size > 0
     run.budget = 1  # another layout: what was kept must not depend on it
     run.accumulate(examples, 1.0)
     assert worst(gradients(vlm), fresh) <= 1e-12

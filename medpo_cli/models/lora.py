@@ -13,10 +13,13 @@ from torch import nn
 
 from medpo_cli.errors import MedpoError, UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.folder import check_adapter_folder
 from medpo_cli.models.load import quiet
 
 REFERENCE = "reference"
 """Name of the frozen copy of an adapter that training continues."""
+SECOND = "second"
+"""Name of a further frozen adapter: the second reference of an objective that has two."""
 
 
 def add_lora(
@@ -70,6 +73,16 @@ def continue_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
     """
     with quiet():
         vlm.model.load_adapter(str(folder), REFERENCE, is_trainable=False, local_files_only=True)
+        vlm.model.set_adapter("default")
+    vlm.model.eval()
+    check_language_only(vlm)
+
+
+def load_second(vlm: VisionLanguageModel, folder: Path | str) -> None:
+    """Load one more frozen adapter beside those that are there, as the second reference."""
+    check_adapter_folder(Path(folder))
+    with quiet():
+        vlm.model.load_adapter(str(folder), SECOND, is_trainable=False, local_files_only=True)
         vlm.model.set_adapter("default")
     vlm.model.eval()
     check_language_only(vlm)

@@ -77,5 +77,6 @@ def extras(record: Case) -> AlignExtras:
     try:
         return msgspec.convert(given, AlignExtras)
     except msgspec.ValidationError as error:
-        path = str(error).rpartition(" - at `$")[2].rstrip("`")
+        _, found, path = str(error).rpartition(" - at `$")
+        path = path.rstrip("`") if found else ""
         raise RecordError("extras-malformed", "ext.align is not what align reads", WHERE + path) from None

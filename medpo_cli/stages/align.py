@@ -52,12 +52,15 @@ def run(
 
     from medpo_cli.models.lora import save_adapter
     from medpo_cli.schema.objectives import KTO
+    from medpo_cli.training.auxiliary import add_head
     from medpo_cli.training.checkpoint import replace_folder
     from medpo_cli.training.encoder import Encoder, with_mismatches
     from medpo_cli.training.loop import train
+    from medpo_cli.training.setup import add_second, check_references
     from medpo_cli.training.views import Views
 
     terms = _terms(config)
+    check_references(terms, config)
     views = Views(context)
     taken = _spool(records, terms, config, context, views)
     if not taken:
@@ -67,6 +70,8 @@ def run(
     accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
+    add_second(vlm, config)
+    add_head(vlm, terms)
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
     examples = list(_examples(taken, encoder, context))
@@ -202,8 +207,13 @@ def _fingerprint(
     taken: Sequence[Case], examples: "Sequence[Example]", config: AlignConfig, vlm: "VisionLanguageModel"
 ) -> str:
     """Hash of all that decides the adapter: records, pixels, settings, model."""
+    from medpo_cli.models.folder import digest
+
     settings = {name: value for name, value in msgspec.to_builtins(config).items() if name not in WITHOUT_EFFECT}
     settings["model"], settings["adapter"] = vlm.digest, vlm.adapter_digest
+    settings["reference_cache"] = bool(config.reference_cache)  # where it lies does not matter
+    if config.reference_adapter:
+        settings["reference_adapter"] = digest(Path(config.reference_adapter))
     key = hashlib.blake2b(msgspec.json.encode(settings, order="sorted"), digest_size=16)
     for record in taken:
         key.update(msgspec.json.encode(record) + b"\n")

@@ -1,6 +1,7 @@
 """Forward and backward of one optimizer step, on shared prefixes or on plain rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -32,6 +33,7 @@ class Engine:
         forest: share prefixes; else plain rows.
         second: another frozen policy, where the objective has two references.
         auxiliary: trained head of the objective, if it has one.
+        apart: forward every bundle alone, so that a row's numbers never depend on what else is in the batch.
     """
 
     def __init__(
@@ -45,17 +47,19 @@ class Engine:
         forest: bool,
         second: Reference | None = None,
         auxiliary: nn.Module | None = None,
+        apart: bool = False,
     ) -> None:
         self.vlm, self.terms, self.features, self.reference = vlm, tuple(terms), features, reference
         self.accelerator, self.forest = accelerator, forest
-        self.second, self.auxiliary = second, auxiliary
+        self.second, self.auxiliary, self.apart = second, auxiliary, apart
         self.budget = token_budget(vlm)
         self.needs_reference = any(term.uses_reference for term in self.terms)
         self.leading = next((term.key for term in self.terms if isinstance(term, PREFERENCES)), "")
 
     def layouts(self, units: Sequence[Unit]) -> list[Layout]:
         """The micro-batches of ``units``."""
-        work = plan(bundles(units, forest=self.forest, budget=self.budget), self.budget)
+        found = bundles(units, forest=self.forest, budget=self.budget)
+        work = plan(found, 0 if self.apart else self.budget)
         return [collate(group, forest=self.forest, device=self.vlm.device) for group in work]
 
     def accumulate(self, examples: Sequence[Example], share: float) -> Tally:
@@ -71,6 +75,16 @@ class Engine:
             tally.add("loss", loss)
             tally.add("tokens", loss.new_tensor(layout.tokens))
         return tally
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write what the references said to their folder when the block is left, however it is left."""
+        try:
+            yield
+        finally:
+            for reference in (self.reference, self.second):
+                if reference is not None:
+                    reference.store.flush()
 
     def _batch(self, layout: Layout) -> dict[str, Scored]:
         """One forward pass of every policy, by sequence name."""

@@ -52,7 +52,8 @@ def check_fields(record: Case, terms: Sequence[kinds.Term], method: str) -> Case
 
     Raises:
         RecordError: ``field-missing`` with the field's path, ``no-signal`` where both answers or all rewards
-            are equal, ``extras-malformed``, ``rollouts`` where a policy gradient does not get two answers.
+            are equal, ``extras-malformed``, ``rollouts`` where a policy gradient does not get two answers,
+            ``degree`` beyond the head's classes.
     """
     more = extras(record)
     for term in terms:
@@ -78,6 +79,9 @@ def _missing(term: kinds.Term, record: Case, more: AlignExtras) -> Collection[st
             raise RecordError("rollouts", "a pairwise policy gradient needs exactly two answers", "$.responses")
         if len(more.old_logprobs or ()) != 2:
             return [f"{WHERE}.old_logprobs"]
+    if isinstance(term, kinds.Degree) and more.degree:
+        if max(more.degree.chosen, more.degree.rejected) >= term.classes:
+            raise RecordError("degree", f"a degree must lie below {term.classes}", f"{WHERE}.degree")
     wanted = {
         "$.spans": reads_span(term) and not getattr(record, "spans", None),
         "$.weights.flip": getattr(term, "flip", False) and (weights is None or weights.flip is None),

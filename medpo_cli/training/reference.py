@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from medpo_cli.io.files import short_hash
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import ImageFeatures
 from medpo_cli.models.lora import reference as frozen_policy
@@ -23,12 +24,21 @@ class Reference:
         limit: bytes of results kept in memory for later epochs; 0 keeps nothing.
         folder: where results also lie on disk, for other runs; None: nowhere.
         adapter: name of the adapter that speaks; empty: the policy that training began with.
+        adapter_digest: of that adapter's files.
     """
 
-    def __init__(self, vlm: VisionLanguageModel, limit: int, folder: Path | None = None, adapter: str = "") -> None:
+    def __init__(
+        self,
+        vlm: VisionLanguageModel,
+        limit: int,
+        folder: Path | None = None,
+        adapter: str = "",
+        adapter_digest: str | None = None,
+    ) -> None:
         self.vlm, self.adapter = vlm, adapter
         self.store = RowStore(limit, folder)
-        self.prefix = f"{vlm.digest}:{vlm.adapter_digest}:{vlm.quantization}:{vlm.dtype}:{vlm.device.type}:{adapter}:"
+        speaker = adapter_digest or vlm.adapter_digest
+        self.prefix = short_hash(vlm.digest, str(speaker), vlm.quantization, str(vlm.dtype), vlm.device.type)
 
     def get(self, layout: Layout, features: Sequence[ImageFeatures]) -> Frozen:
         """Log-probabilities and states of one forward pass, from the store if every row is there."""

@@ -81,7 +81,7 @@ class VisionLanguageModel:
 
     @property
     def forest(self) -> bool:
-        """Whether answers may share one row under a 4-D boolean mask."""
+        """Whether answers may share one row under the family's tree masks."""
         return self.family.forest
 
     def encode_prompt(self, prompt: str, images: Sequence[np.ndarray]) -> EncodedPrompt:
@@ -168,7 +168,7 @@ class VisionLanguageModel:
         input_ids: Tensor,
         *,
         features: Sequence[ImageFeatures] | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
         position_ids: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         cache: Any = None,
@@ -178,14 +178,20 @@ class VisionLanguageModel:
         Args:
             input_ids: LongTensor [B, S] with image placeholders in place.
             features: of the images in the order in which their placeholders appear, row by row.
-            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, bool [B, 1, S, S].
+            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, what the family's
+                ``tree_mask`` gives: bool [B, 1, S, S], or one for each kind of layer.
             position_ids: LongTensor [axes, B, S]; None: the model's own (wrong under padding or a tree).
             logits_to_keep: last positions to keep (0: all), or bool [B, S]: then logits are [kept, V].
             cache: transformers cache to read and extend (inference only).
 
         Returns:
             Logits [B, S, V], in the model's type.
+
+        Raises:
+            UnavailableError: the rows hold another number of image placeholders than there are features.
         """
+        if features or cache is None:  # what a model says later, token by token, is text whatever it is
+            self._check_placeholders(input_ids, features or ())
         inputs: dict[str, Any] = self.family.image_inputs(features) if features else {}
         if features:
             inputs |= self.family.token_inputs(input_ids)
@@ -200,6 +206,18 @@ class VisionLanguageModel:
             **inputs,
         ).logits
         return logits
+
+    def _check_placeholders(self, input_ids: Tensor, features: Sequence[ImageFeatures]) -> None:
+        """Features fill placeholders in order: one too many or too few would shift all that follow."""
+        if not self.family.reuses_features:
+            return
+        placeholders = int((input_ids == self.image_token_id).sum())
+        made = sum(len(part) for one in features for part in one.tokens)
+        if placeholders != made:
+            raise UnavailableError(
+                f"processor and model disagree about images: {placeholders} image tokens for {made} features; "
+                "copy the processor and tokenizer files of the original model"
+            )
 
     def _end_of_turn(self) -> int:
         """The token that ends an answer: what the chat template puts there, else the tokenizer's own."""

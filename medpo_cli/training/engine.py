@@ -51,7 +51,8 @@ class Engine:
     def layouts(self, units: Sequence[Unit]) -> list[Layout]:
         """The micro-batches of ``units``."""
         work = plan(bundles(units, forest=self.forest), self.budget)
-        return [collate(group, forest=self.forest, device=self.vlm.device) for group in work]
+        vlm = self.vlm
+        return [collate(group, forest=self.forest, device=vlm.device, family=vlm.family) for group in work]
 
     def accumulate(self, examples: Sequence[Example], share: float) -> Tally:
         """Add ``share`` times the summed loss of ``examples`` to the gradients.
@@ -141,7 +142,8 @@ def difference(
         for unit in example.units:
             results = []
             for forest in (True, False):
-                layout = collate(bundles([unit], forest=forest), forest=forest, device=vlm.device)
+                work = bundles([unit], forest=forest)
+                layout = collate(work, forest=forest, device=vlm.device, family=vlm.family)
                 results.append((layout, forward(vlm, layout, features.get(layout.prompts), terms)))
             (layout, shared), (_, plain) = results
             for name, index in layout.index.items():

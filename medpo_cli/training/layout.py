@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medpo_cli.models.family import Family
 from medpo_cli.training.batches import Answer, Prompt, Unit
-from medpo_cli.training.forest import attention_mask, grow
+from medpo_cli.training.forest import grow
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Layout:
     Attributes:
         units: what it computes.
         input_ids: ``[B, S]``.
-        attention_mask: bool ``[B, 1, S, S]`` (forest), or 0/1 ``[B, S]`` (plain rows).
+        attention_mask: what the family's ``tree_mask`` gives (forest), or 0/1 ``[B, S]`` (plain rows).
         position_ids: ``[axes, B, S]``.
         keep: positions whose logits are needed, bool ``[B, S]``.
         prompts: prompts in order of appearance of their image placeholders.
@@ -79,7 +80,7 @@ class Layout:
 
     units: list[Unit]
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | dict[str, Tensor]
     position_ids: Tensor
     keep: Tensor
     prompts: list[Prompt]
@@ -149,7 +150,7 @@ def plan(work: Sequence[Bundle], budget: int) -> list[list[Bundle]]:
     return batches
 
 
-def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device) -> Layout:
+def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device, family: Family) -> Layout:
     """Rows of several bundles padded on the right to one forward pass on ``device``."""
     rows = [row for bundle in work for row in bundle.rows]
     units = [unit for bundle in work for unit in bundle.units]
@@ -164,10 +165,11 @@ def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device) -> La
         keep[i, [node for nodes in row.predictors for node in nodes]] = True
     real = np.array([[len(row.ids)] for row in rows])
     mask = torch.from_numpy((np.arange(width) < real).astype(np.int64))
+    input_ids = torch.from_numpy(ids).to(device)
     return Layout(
         units,
-        torch.from_numpy(ids).to(device),
-        attention_mask(torch.from_numpy(end).to(device)) if forest else mask.to(device),
+        input_ids,
+        family.tree_mask(torch.from_numpy(end).to(device), input_ids) if forest else mask.to(device),
         torch.from_numpy(positions).to(device),
         torch.from_numpy(keep).to(device),
         [prompt for row in rows for prompt in row.prompts],

@@ -8,9 +8,10 @@ from medpo_cli.models.family.generic import Generic
 from medpo_cli.models.family.idefics import Idefics
 from medpo_cli.models.family.internvl import InternVL
 from medpo_cli.models.family.llava import Llava
+from medpo_cli.models.family.mistral3 import Mistral3
 from medpo_cli.models.family.qwen_vl import QwenVL
 
-FAMILIES: tuple[type[Family], ...] = (Llava, QwenVL, InternVL, Idefics, Gemma3)
+FAMILIES: tuple[type[Family], ...] = (Llava, QwenVL, InternVL, Idefics, Mistral3, Gemma3)
 
 
 def family_of(model: Any, image_token_id: int) -> Family:

@@ -188,11 +188,9 @@ class VisionLanguageModel:
             Logits [B, S, V], in the model's type.
 
         Raises:
-            UnavailableError: the rows hold another number of image placeholders than there are features.
+            UnavailableError: ``features`` are too many or too few for the image placeholders of the rows.
         """
-        if features or cache is None:  # what a model says later, token by token, is text whatever it is
-            self._check_placeholders(input_ids, features or ())
-        inputs: dict[str, Any] = self.family.image_inputs(features) if features else {}
+        inputs: dict[str, Any] = {} if features is None else self.family.image_inputs(features, input_ids)
         if features:
             inputs |= self.family.token_inputs(input_ids)
         if position_ids is not None:
@@ -206,18 +204,6 @@ class VisionLanguageModel:
             **inputs,
         ).logits
         return logits
-
-    def _check_placeholders(self, input_ids: Tensor, features: Sequence[ImageFeatures]) -> None:
-        """Features fill placeholders in order: one too many or too few would shift all that follow."""
-        if not self.family.reuses_features:
-            return
-        placeholders = int((input_ids == self.image_token_id).sum())
-        made = sum(len(part) for one in features for part in one.tokens)
-        if placeholders != made:
-            raise UnavailableError(
-                f"processor and model disagree about images: {placeholders} image tokens for {made} features; "
-                "copy the processor and tokenizer files of the original model"
-            )
 
     def _end_of_turn(self) -> int:
         """The token that ends an answer: what the chat template puts there, else the tokenizer's own."""

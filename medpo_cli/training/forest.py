@@ -1,8 +1,9 @@
 """Shared prefixes: many token sequences as one trie, written down in depth-first order.
 
-One integer per node, ``end`` (where its subtree stops), says who may attend to whom (``models/family/masks.py``
-makes it a mask): node q sees node k exactly when ``k <= q < end[k]``, that is when k is q itself or one of its ancestors. Under that mask a
-causal model computes at every node what it would compute in each plain sequence running through it.
+One integer per node, ``end`` (where its subtree stops), says who may attend to whom: node q sees node k
+exactly when ``k <= q < end[k]``, that is when k is q itself or one of its ancestors. Under that mask, which
+``models/family/masks.py`` makes, a causal model computes at every node what it would compute in each plain
+sequence running through it.
 """
 
 from collections.abc import Hashable, Sequence

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from data import tiny_newer
 from data.tiny_parts import finish, tokenizer_for
 from transformers import (
@@ -37,8 +38,11 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from medpo_cli.models import tiny
 from medpo_cli.models.processor import image_only
 
-def qwen(version: int) -> tuple[Any, Any]:
+
+def qwen(version: int, **more: Any) -> tuple[Any, Any]:
+    """Qwen2-VL or Qwen3-VL; ``more`` text settings."""
     tokenizer, text = tokenizer_for("<|vision_start|><|image_pad|><|vision_end|>", tiny.QWEN_TOKENS)
+    text |= more
     ids = dict(zip(("start", "end", "image", "video"), tokenizer.convert_tokens_to_ids(tiny.QWEN_TOKENS), strict=True))
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
     common = {
@@ -173,7 +177,9 @@ def gemma3() -> tuple[Any, Any]:
     )
     images = Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
     processor = Gemma3Processor(images, tokenizer, chat_template=tokenizer.chat_template, image_seq_length=4)
-    return finish(Gemma3ForConditionalGeneration, config, tokenizer), processor
+    model = finish(Gemma3ForConditionalGeneration, config, tokenizer)
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.5)  # starts at zero
+    return model, processor
 
 
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {

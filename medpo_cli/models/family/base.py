@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from medpo_cli.errors import UnavailableError
 from medpo_cli.models.family import masks
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -103,9 +104,21 @@ class Family:
         """How many entries of ``pooler_output`` belong to the prompt."""
         return int(prompt.vision["pixel_values"].shape[0])
 
-    def image_inputs(self, features: Sequence[ImageFeatures]) -> dict[str, Any]:
-        """Keyword arguments of the model's forward that inject the features, in order of appearance."""
+    def image_inputs(self, features: Sequence[ImageFeatures], input_ids: Tensor) -> dict[str, Any]:
+        """Keyword arguments of the model's forward that put the features, in order, into the rows ``input_ids``.
+
+        Raises:
+            UnavailableError: the rows hold another number of placeholders: all that follow would be shifted.
+        """
         tokens: Any = [part for one in features for part in one.tokens]
+        placeholders, made = int((input_ids == self.image_token_id).sum()), sum(map(len, tokens))
+        if placeholders != made:
+            raise UnavailableError(
+                f"processor and model disagree about images: {placeholders} image tokens for {made} features; "
+                "copy the processor and tokenizer files of the original model"
+            )
+        if not tokens:
+            return {}
         images = SimpleNamespace(pooler_output=torch.stack(tokens) if self.stacked else tokens)
         added = [part for one in features for part in one.deepstack]
         if added:

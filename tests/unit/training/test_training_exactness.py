@@ -8,6 +8,10 @@ import torch
 from data.training_pairs import BUILDERS, PAIRS, encode, engine, gradients, picture, tiny
 from PIL import Image
 from torch import Tensor
+from transformers.models.mllama.processing_mllama import (
+    convert_sparse_cross_attention_mask_to_dense,
+    get_cross_attention_token_mask,
+)
 
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import masks
@@ -35,6 +39,12 @@ def full_logits(vlm: VisionLanguageModel, image: ImageRef, prompt: str, answer: 
     for name in ("token_type_ids", "mm_token_type_ids"):
         if name in inspect.signature(vlm.base.forward).parameters:
             inputs[name] = (ids == vlm.image_token_id).int()
+    if "cross_attention_mask" in inputs:  # Mllama's processor wrote it for the prompt alone
+        reads = [get_cross_attention_token_mask(ids[0].tolist(), vlm.image_token_id)]
+        tiles = inputs["aspect_ratio_mask"].sum(-1).tolist()
+        inputs["cross_attention_mask"] = torch.from_numpy(
+            convert_sparse_cross_attention_mask_to_dense(reads, tiles, 2, ids.shape[1])
+        )
     logits = vlm.model(input_ids=ids, **inputs).logits[0]
     return logits.log_softmax(-1), ids.shape[1] - len(answer)
 
@@ -143,8 +153,9 @@ def test_a_plain_causal_mask_would_be_noticed(kind: str, monkeypatch: pytest.Mon
     assert difference(vlm, examples, TERMS, FeatureCache(vlm, encoder.encode_prompt)) > 1e-3
 
 
-def test_positions_of_branches_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    vlm = tiny("qwen2_5_vl", torch.float64)
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "glm4v"])
+def test_positions_of_branches_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny(kind, torch.float64)
     _, expected = naive(vlm)
     packed = layouts.collate
 

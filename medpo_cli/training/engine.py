@@ -55,8 +55,11 @@ class Engine:
 
     def layouts(self, units: Sequence[Unit]) -> list[Layout]:
         """The micro-batches of ``units``."""
-        work = plan(bundles(units, forest=self.forest, budget=self.budget), self.budget)
-        return [collate(group, forest=self.forest, device=self.vlm.device) for group in work]
+        vlm = self.vlm
+        # Pixels of several prompts need not fit together, as features do.
+        budget = self.budget if vlm.family.reuses_features else 0
+        work = plan(bundles(units, forest=self.forest, budget=budget), budget)
+        return [collate(group, forest=self.forest, device=vlm.device, family=vlm.family) for group in work]
 
     def accumulate(self, examples: Sequence[Example], share: float) -> Tally:
         """Add ``share`` times the summed loss of ``examples`` to the gradients.

@@ -89,7 +89,7 @@ class VisionLanguageModel:
 
     @property
     def forest(self) -> bool:
-        """Whether answers may share one row under a 4-D boolean mask."""
+        """Whether answers may share one row under the family's tree masks."""
         return self.family.forest
 
     def encode_prompt(self, prompt: str, images: Sequence[np.ndarray]) -> EncodedPrompt:
@@ -176,7 +176,7 @@ class VisionLanguageModel:
         input_ids: Tensor,
         *,
         features: Sequence[ImageFeatures] | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
         position_ids: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         cache: Any = None,
@@ -186,13 +186,17 @@ class VisionLanguageModel:
         Args:
             input_ids: LongTensor [B, S] with image placeholders in place.
             features: of the images in the order in which their placeholders appear, row by row.
-            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, bool [B, 1, S, S].
+            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, what the family's
+                ``tree_mask`` gives: bool [B, 1, S, S], or one for each kind of layer.
             position_ids: LongTensor [axes, B, S]; None: the model's own (wrong under padding or a tree).
             logits_to_keep: last positions to keep (0: all), or bool [B, S]: then logits are [kept, V].
             cache: transformers cache to read and extend (inference only).
 
         Returns:
             Logits [B, S, V], in the model's type.
+
+        Raises:
+            UnavailableError: ``features`` are too many or too few for the image placeholders of the rows.
         """
         inputs = self._inputs(input_ids, features, attention_mask, position_ids)
         logits: Tensor = self.base(
@@ -205,7 +209,7 @@ class VisionLanguageModel:
         input_ids: Tensor,
         *,
         features: Sequence[ImageFeatures] | None,
-        attention_mask: Tensor,
+        attention_mask: Tensor | dict[str, Tensor],
         position_ids: Tensor | None,
         keep: Tensor,
     ) -> Tensor:
@@ -240,10 +244,10 @@ class VisionLanguageModel:
         self,
         input_ids: Tensor,
         features: Sequence[ImageFeatures] | None,
-        attention_mask: Tensor | None,
+        attention_mask: Tensor | dict[str, Tensor] | None,
         position_ids: Tensor | None,
     ) -> dict[str, Any]:
-        inputs: dict[str, Any] = self.family.image_inputs(features) if features else {}
+        inputs: dict[str, Any] = {} if features is None else self.family.image_inputs(features, input_ids)
         if features:
             inputs |= self.family.token_inputs(input_ids)
         if position_ids is not None:

@@ -58,9 +58,11 @@ class Engine:
 
     def layouts(self, units: Sequence[Unit]) -> list[Layout]:
         """The micro-batches of ``units``."""
-        found = bundles(units, forest=self.forest, budget=self.budget)
-        work = plan(found, 0 if self.apart else self.budget)
-        return [collate(group, forest=self.forest, device=self.vlm.device) for group in work]
+        vlm = self.vlm
+        # Pixels of several prompts need not fit together, as features do.
+        alone = self.apart or not vlm.family.reuses_features
+        work = plan(bundles(units, forest=self.forest, budget=self.budget), 0 if alone else self.budget)
+        return [collate(group, forest=self.forest, device=vlm.device, family=vlm.family) for group in work]
 
     def accumulate(self, examples: Sequence[Example], share: float) -> Tally:
         """Add ``share`` times the summed loss of ``examples`` to the gradients.

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medpo_cli.models.family import Family
 from medpo_cli.training.batches import Answer, Prompt, Unit
-from medpo_cli.training.forest import attention_mask, grow
+from medpo_cli.training.forest import grow
 from medpo_cli.training.indices import Index, Reading, read_back
 
 VERSION = 2
@@ -74,7 +75,7 @@ class Layout:
         units: what it computes.
         rows: the rows before padding.
         input_ids: ``[B, S]``.
-        attention_mask: bool ``[B, 1, S, S]`` (forest), or 0/1 ``[B, S]`` (plain rows).
+        attention_mask: what the family's ``tree_mask`` gives (forest), or 0/1 ``[B, S]`` (plain rows).
         position_ids: ``[axes, B, S]``.
         keep: positions whose states are needed, bool ``[B, S]``; ``N`` of them, numbered row by row.
         index: where the results of each sequence name are.
@@ -86,7 +87,7 @@ class Layout:
     units: list[Unit]
     rows: list[TreeRow]
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | dict[str, Tensor]
     position_ids: Tensor
     keep: Tensor
     index: dict[str, Index]
@@ -191,7 +192,7 @@ def plan(work: Sequence[Bundle], budget: int) -> list[list[Bundle]]:
     return batches
 
 
-def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device) -> Layout:
+def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device, family: Family) -> Layout:
     """Rows of several bundles padded on the right to one forward pass on ``device``."""
     rows = [row for bundle in work for row in bundle.rows]
     units = [unit for bundle in work for unit in bundle.units]
@@ -207,11 +208,12 @@ def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device) -> La
     real = np.array([[len(row.ids)] for row in rows])
     mask = torch.from_numpy((np.arange(width) < real).astype(np.int64))
     index, pairs, kl = read_back(units, rows, device)
+    input_ids = torch.from_numpy(ids).to(device)
     return Layout(
         units,
         rows,
-        torch.from_numpy(ids).to(device),
-        attention_mask(torch.from_numpy(end).to(device)) if forest else mask.to(device),
+        input_ids,
+        family.tree_mask(torch.from_numpy(end).to(device), input_ids) if forest else mask.to(device),
         torch.from_numpy(positions).to(device),
         torch.from_numpy(keep).to(device),
         index,

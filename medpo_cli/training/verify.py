@@ -50,7 +50,8 @@ def difference(vlm: VisionLanguageModel, examples: Sequence[Example], features: 
     for unit in (unit for example in examples for unit in example.units):
         found = []
         for forest in (True, False):
-            layout = collate(bundles([unit], forest=forest), forest=forest, device=vlm.device)
+            work = bundles([unit], forest=forest)
+            layout = collate(work, forest=forest, device=vlm.device, family=vlm.family)
             scored = logprobs(vlm, layout, states(vlm, layout, features.get(layout.prompts)))
             found.append({name: (scored[index.pair], index.response) for name, index in layout.index.items()})
         for name, (shared, response) in found[0].items():

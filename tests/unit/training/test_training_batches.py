@@ -50,7 +50,7 @@ def test_needed_tokens_are_the_span_or_the_answer(vlm: VisionLanguageModel) -> N
 
 def test_kept_rows_predict_the_next_token(vlm: VisionLanguageModel) -> None:
     one = example(vlm, resolve("fire-mpo", gamma=0.0))
-    layout = collate(bundles(one.units, forest=True), forest=True, device=torch.device("cpu"))
+    layout = collate(bundles(one.units, forest=True), forest=True, device=torch.device("cpu"), family=vlm.family)
     kept = layout.input_ids[layout.keep]
     for name, word in (("+", " left"), ("-", " right")):
         index = layout.index[name]
@@ -66,7 +66,7 @@ def test_questions_about_one_image_share_its_row(vlm: VisionLanguageModel) -> No
     units = [unit for one in examples for unit in one.units]
     work = bundles(units, forest=True)
     assert [[unit.number for unit in bundle.units] for bundle in work] == [[0, 1], [2]]
-    layout = collate(work, forest=True, device=torch.device("cpu"))
+    layout = collate(work, forest=True, device=torch.device("cpu"), family=vlm.family)
     images = int((layout.input_ids == vlm.image_token_id).sum())
     assert images == 2 * 17  # two images, not three: template and image come before the question
     assert [prompt.images[0].path for prompt in layout.prompts] == ["a.png", "c.png"]

@@ -92,6 +92,21 @@ class Rank(Term, tag="rank", frozen=True, kw_only=True):
     references: Literal[1, 2] = 1
     clip: NotNegative = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse fields that the others would leave without effect."""
+        plain = self.reference and self.norm == "sum" and self.weigh == "none"
+        idle = {
+            "margin": self.margin and (self.link != "sigmoid" or self.flip),
+            "epsilon": self.epsilon and self.link != "robust",
+            "flip": self.flip and self.link != "sigmoid",
+            "span_weight": self.span_weight != 1 and self.weigh != "span",
+            "kl_detach": self.kl_detach and not self.kl,
+            "references": self.references == 2 and not plain,
+        }
+        for name, found in idle.items():
+            if found:
+                raise ValueError(f"{name} has no effect beside the other fields of this term")
+
     @property
     def sequences(self) -> tuple[str, ...]:
         """Better, worse."""

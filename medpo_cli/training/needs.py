@@ -15,11 +15,6 @@ def sequences_of(terms: Sequence[kinds.Term]) -> dict[str, None]:
     return dict.fromkeys(name for term in terms for name in term.sequences)
 
 
-def reads_span(term: kinds.Term) -> bool:
-    """Whether the term looks at the record's spans."""
-    return getattr(term, "scope", "") == "span" or getattr(term, "weigh", "") == "span"
-
-
 def is_listwise(terms: Sequence[kinds.Term]) -> bool:
     """Whether the objective learns from rankings instead of pairs."""
     return any(name in LISTS for name in sequences_of(terms))
@@ -61,7 +56,7 @@ def check_fields(record: Case, terms: Sequence[kinds.Term], method: str) -> Case
             path = absent(name, record, more)
             if path and not (term.optional and path == "$.corrupted"):
                 raise RecordError("field-missing", f"method {method} needs this field", path)
-        for path in _missing(term, record, more):
+        for path in missing(term, record, more):
             raise RecordError("field-missing", f"method {method} needs this field", path)
     if isinstance(record, Pair):
         if {"+", "-"} <= set(sequences_of(terms)) and record.chosen == record.rejected and more.only is None:
@@ -71,7 +66,7 @@ def check_fields(record: Case, terms: Sequence[kinds.Term], method: str) -> Case
     return record
 
 
-def _missing(term: kinds.Term, record: Case, more: AlignExtras) -> Collection[str]:
+def missing(term: kinds.Term, record: Case, more: AlignExtras) -> Collection[str]:
     """Paths of fields beside the sequences that the term reads and the record lacks."""
     weights = getattr(record, "weights", None)
     if isinstance(term, kinds.PolicyGradient) and isinstance(record, Ranking):
@@ -83,13 +78,19 @@ def _missing(term: kinds.Term, record: Case, more: AlignExtras) -> Collection[st
         if max(more.degree.chosen, more.degree.rejected) >= term.classes:
             raise RecordError("degree", f"a degree must lie below {term.classes}", f"{WHERE}.degree")
     wanted = {
-        "$.spans": reads_span(term) and not getattr(record, "spans", None),
+        "$.spans": _reads_edits(term, more) and not getattr(record, "spans", None),
         "$.weights.flip": getattr(term, "flip", False) and (weights is None or weights.flip is None),
         "$.weights.example": getattr(term, "need_weight", False) and (weights is None or weights.example is None),
         f"{WHERE}.token_weights": getattr(term, "weigh", "") == "record" and not _both(more),
         f"{WHERE}.degree": isinstance(term, kinds.Degree) and more.degree is None,
     }
     return [path for path, lacks in wanted.items() if lacks]
+
+
+def _reads_edits(term: kinds.Term, more: AlignExtras) -> bool:
+    """Whether the term looks at the record's spans."""
+    scope = getattr(term, "scope", "")
+    return scope == "span" or getattr(term, "weigh", "") == "span" or (scope == "sentence" and more.keep is None)
 
 
 def _both(more: AlignExtras) -> bool:

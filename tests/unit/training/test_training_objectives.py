@@ -305,11 +305,16 @@ def test_an_objective_composed_in_toml() -> None:
     assert loss(resolve("fire-mpo", composed=terms), toy()) == loss(resolve("fire-mpo"), toy())
     with pytest.raises(ConfigError, match="two have the same name"):
         resolve("dpo", composed=[Rank(), Rank()])
-    for wrong in (
+    wrong: list[dict[str, Any]] = [
         {"kind": "rank", "better": "x"},
         {"kind": "rank", "bete": 1},
         {"kind": "none"},
         {"kind": "kl", "forward": 2},
-    ):
+        {"kind": "rank", "link": "hinge", "margin": 1},
+        {"kind": "rank", "epsilon": 0.1},
+        {"kind": "rank", "span_weight": 5},
+        {"kind": "rank", "references": 2, "norm": "mean"},
+    ]
+    for one in wrong:
         with pytest.raises(msgspec.ValidationError):
-            msgspec.convert([wrong], list[AnyTerm])
+            msgspec.convert([one], list[AnyTerm])

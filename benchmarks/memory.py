@@ -25,12 +25,13 @@ from medpo_cli.models.lora import add_lora
 from medpo_cli.models.tiny import build_llava, save
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Corrupted, ImageRef, Pair, RegionProof, Span
-from medpo_cli.training.batches import Encoder
+from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.engine import Engine
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.fit import fit
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.optimizer import MasterOptimizer
-from medpo_cli.training.reference import FeatureCache, Reference
+from medpo_cli.training.reference import Reference
 
 CHOSEN, REJECTED = "Yes, there is a small left pleural effusion.", "Yes, there is a small right pleural effusion."
 PROOF = RegionProof(
@@ -86,7 +87,7 @@ def compared(vlm: VisionLanguageModel, config: AlignConfig, before: int) -> tupl
     encoder = Encoder(vlm, terms, picture)
     examples = [encoder.example(PAIR, 0)]
     features = FeatureCache(vlm, encoder.encode_prompt)
-    run = Engine(vlm, terms, features, Reference(vlm, terms, 0), Accelerator(cpu=True), forest=True)
+    run = Engine(vlm, terms, features, Reference(vlm, 0), Accelerator(cpu=True), forest=True)
     run.budget = 1
     predicted = fit(run, examples, config, Silent()).memory
     run.budget = 1  # the gradients of the first row are there while the second one runs

@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from medpo_cli.errors import UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family import check_kind
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
@@ -66,7 +67,7 @@ def load_model(
         check_adapter_folder(Path(adapter))
     where = _device(device)
     with quiet(), memory_is_temporary("free some, or load in 4 bit (--quantize nf4)"):
-        check_kind(path, trust_remote_code)
+        check_config(path, trust_remote_code)
         processor = find_processor(path, trust_remote_code)
         model = _model(path, quantize, where, resolve_dtype(dtype, where), trust_remote_code)
         if adapter:
@@ -119,8 +120,8 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def check_kind(folder: Path, trust_remote_code: bool) -> None:
-    """Refuse configurations that transformers does not know as image-text models."""
+def check_config(folder: Path, trust_remote_code: bool) -> None:
+    """Refuse configurations that transformers does not know as image-text models, or medpo cannot use."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -133,6 +134,7 @@ def check_kind(folder: Path, trust_remote_code: bool) -> None:
             f"{folder} holds a {config.model_type} model, which takes no images: give an image-text model "
             "such as LLaVA, Qwen-VL, Gemma 3 or SmolVLM"
         )
+    check_kind(config)
 
 
 def find_processor(folder: Path, trust_remote_code: bool) -> Any:

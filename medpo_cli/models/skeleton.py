@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from medpo_cli.errors import UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.folder import PICKLES, WEIGHTS_INDEX
-from medpo_cli.models.load import check_kind, find_processor, quiet, resolve_dtype
+from medpo_cli.models.load import check_config, find_processor, quiet, resolve_dtype
 from medpo_cli.schema.config import ModelSettings
 
 
@@ -33,7 +33,7 @@ def load_skeleton(config: ModelSettings) -> VisionLanguageModel:
     device = torch.device("cuda" if config.device.startswith("cuda") else "cpu")
     dtype = torch.bfloat16 if config.dtype == "auto" and device.type == "cuda" else resolve_dtype(config.dtype, device)
     with quiet():
-        check_kind(folder, config.trust_remote_code)
+        check_config(folder, config.trust_remote_code)
         processor = find_processor(folder, config.trust_remote_code)
         settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=config.trust_remote_code)
         return VisionLanguageModel(bare_model(settings, dtype), processor, name=folder.resolve().name)

@@ -14,8 +14,7 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import ImageFeatures
 from medpo_cli.models.recompute import decoder_layers
 from medpo_cli.training.layout import Layout
-from medpo_cli.training.objectives.methods import Term
-from medpo_cli.training.scoring import forward
+from medpo_cli.training.scoring import CHUNK, logprobs, states
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,7 @@ class Row:
         return self.activations(checkpointing=checkpointing) + self.head + self.workspace
 
 
-def measured(
-    vlm: VisionLanguageModel, layout: Layout, features: Sequence[ImageFeatures], terms: Sequence[Term], body: Anatomy
-) -> Row:
+def measured(vlm: VisionLanguageModel, layout: Layout, features: Sequence[ImageFeatures], body: Anatomy) -> Row:
     """Run one forward pass that keeps nothing and adds up what it would have kept.
 
     Memory that several operations keep counts once; weights and image features do not count. So a row that
@@ -84,7 +81,7 @@ def measured(
             ):
                 stack.callback(handle.remove)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, _never))
-        forward(vlm, layout, features, terms)
+        logprobs(vlm, layout, states(vlm, layout, features))
     tokens = layout.input_ids.numel()
     return Row(
         tokens=tokens,
@@ -146,8 +143,9 @@ def _workspace(body: Anatomy, tokens: int) -> int:
 
 
 def kept_positions(layout: Layout) -> int:
-    """Logits that a micro-batch needs, those that several answers share counted for each."""
-    return sum(index.kept.numel() for index in layout.index.values())
+    """Logits that exist at one time, those whose whole distribution is read counted once more."""
+    needed = sum(len(row.reading.nodes) + len(row.reading.kl) for row in layout.rows)
+    return min(needed, 2 * CHUNK)
 
 
 def _storage(tensor: Tensor) -> StorageWeakRef:

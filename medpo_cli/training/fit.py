@@ -13,16 +13,14 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.lora import round_adapters
 from medpo_cli.models.recompute import recompute_layers
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import Term
 from medpo_cli.training.activations import Row, counted, kept_positions, measured
-from medpo_cli.training.batches import Encoder, Example, Unit
+from medpo_cli.training.batches import Example, Unit
+from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.engine import Engine
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.memory import GPU_TOKENS, Memory, image_bytes, limit_of, size, standing
-from medpo_cli.training.objectives.methods import Term
-from medpo_cli.training.reference import FeatureCache, Reference
-from medpo_cli.training.schedule import batch_of, steps_in
-
-SEARCHED = 500
-"""Steps whose batches are searched for the longest row."""
+from medpo_cli.training.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def fit(engine: Engine, examples: Sequence[Example], config: AlignConfig, progre
         config,
         limit=limit_of(vlm, config, there),
         budget=GPU_TOKENS if on_gpu else engine.budget,
-        most=row.tokens * config.batch * max(len(example.units) for example in examples),
+        most=row.tokens * (1 if engine.apart else config.batch * max(len(example.units) for example in examples)),
         # On a CPU the sums, and so the bits, must not depend on what else the machine is doing.
         shrink=on_gpu or config.max_memory > 0,
     )
@@ -98,7 +96,7 @@ def estimate(
         round_adapters(vlm)  # as the optimizer would
     forest = vlm.forest and config.engine != "rows"
     features = FeatureCache(vlm, encoder.encode_prompt)
-    engine = Engine(vlm, terms, features, Reference(vlm, terms, 0), Accelerator(cpu=True), forest=forest)
+    engine = Engine(vlm, terms, features, Reference(vlm, 0), Accelerator(cpu=True), forest=forest)
     chosen = fit(engine, examples, config, context.progress)
     how = "counted from config.json" if vlm.device.type == "meta" else "activations measured"
     row = f"longest row {chosen.row.tokens} tokens, record {chosen.row.record}"
@@ -151,40 +149,30 @@ def plan(fixed: Memory, row: Row, config: AlignConfig, *, limit: int, budget: in
 
 def longest_row(engine: Engine, examples: Sequence[Example], body: Anatomy, config: AlignConfig) -> Row:
     """What the longest row of a run keeps: measured, or counted for a model without weights."""
-    units = _longest(engine, examples, config)
-    layout = engine.layouts(units)[0]
+    example, unit = max(((one, unit) for one in examples for unit in one.units), key=lambda pair: _size(pair[1]))
+    layout = engine.layouts([unit])[0]
     if engine.vlm.device.type == "meta":
         rows, tokens = layout.input_ids.shape[0], layout.input_ids.numel()
         dropout = config.lora_dropout
         row = counted(body, tokens, kept_positions(layout), rank=config.rank, dropout=dropout, rows=rows)
     else:
-        row = measured(engine.vlm, layout, engine.features.get(layout.prompts), engine.terms, body)
-    return replace(row, record=next(one.id for one in examples if any(unit is units[0] for unit in one.units)))
+        row = measured(engine.vlm, layout, engine.features.get(layout.prompts), body)
+    return replace(row, record=example.id)
 
 
-def _longest(engine: Engine, examples: Sequence[Example], config: AlignConfig) -> list[Unit]:
-    """The units of the longest row; with shared prefixes all of a batch that show one image share a row."""
-    groups: list[list[Unit]] = [[unit] for example in examples for unit in example.units]
-    for step in range(min(SEARCHED, steps_in(len(examples), config)) if engine.forest else 0):
-        shown: dict[str, list[Unit]] = {}
-        for example in batch_of(examples, step, config):
-            for unit in example.units:
-                shown.setdefault(unit.answers[0].prompt.content, []).append(unit)
-        groups += shown.values()
-    return max(groups, key=_length)
-
-
-def _length(units: Sequence[Unit]) -> int:
-    """Tokens of a row at most: the image once, questions and answers of all units."""
-    prompts = [unit.answers[0].prompt.tokens for unit in units]
-    image = sum(j >= 0 for j in prompts[0].image_at)
-    answers = sum(len(answer.ids) for unit in units for answer in unit.answers)
-    return image + sum(len(prompt.ids) - image for prompt in prompts) + answers
+def _size(unit: Unit) -> int:
+    """Tokens of a unit's rows, padding included, if nothing is shared beyond the question."""
+    widths: dict[str, int] = {}
+    for answer in unit.answers:
+        content = answer.prompt.content
+        widths[content] = widths.get(content, len(answer.prompt.tokens.ids)) + len(answer.ids)
+    return len(widths) * max(widths.values())
 
 
 def _features(engine: Engine, examples: Sequence[Example], body: Anatomy) -> int:
     """Bytes of the features of all distinct images, as far as they are kept."""
-    prompts = {unit.answers[0].prompt.content: unit.answers[0].prompt for one in examples for unit in one.units}
+    answers = (answer for example in examples for unit in example.units for answer in unit.answers)
+    prompts = {answer.prompt.content: answer.prompt for answer in answers}
     counts = [sum(j >= 0 for j in prompt.tokens.image_at) for prompt in prompts.values()]
     return max(image_bytes(body, max(counts)), min(image_bytes(body, sum(counts)), engine.features.limit))
 

@@ -28,7 +28,7 @@ class Memory:
 
     Attributes:
         weights: of the frozen model.
-        adapters: that the model computes with, a frozen reference copy included.
+        adapters: that the model computes with, those of frozen references included (taken to be as large).
         masters: float32 originals of bfloat16 adapters.
         gradients: of the masters.
         optimizer: first and second moments.
@@ -83,7 +83,7 @@ def standing(body: Anatomy, config: AlignConfig, images: int) -> Memory:
 
     Args:
         body: sizes of the model.
-        config: rank, optimizer, whether training goes on from an adapter.
+        config: rank, optimizer, adapters that are references.
         images: bytes of the kept image features.
     """
     tensors = [count * config.rank for sizes in body.linears for count in sizes]
@@ -92,7 +92,7 @@ def standing(body: Anatomy, config: AlignConfig, images: int) -> Memory:
     full = 8 if body.dtype == torch.float64 else 4
     return Memory(
         weights=body.weights,
-        adapters=elements * body.dtype.itemsize * (2 if config.adapter else 1),
+        adapters=elements * body.dtype.itemsize * (1 + bool(config.adapter) + bool(config.reference_adapter)),
         masters=elements * full if rounded else 0,
         gradients=elements * full,
         optimizer=_moments(tensors, config.optimizer, full),

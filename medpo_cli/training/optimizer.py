@@ -32,10 +32,12 @@ class MasterOptimizer:
         self.working = {name: p for name, p in vlm.model.named_parameters() if p.requires_grad}
         self.masters: dict[str, nn.Parameter] = dict(self.working)
         if vlm.dtype == torch.bfloat16:
-            self.masters = {name: nn.Parameter(p.detach().float().clone()) for name, p in self.working.items()}
-            round_adapters(vlm)
+            full = {name: p.detach().clone() for name, p in self.working.items()}
+            round_adapters(vlm)  # and nothing else: an auxiliary head stays in float32 and is its own master
             for name, p in self.working.items():
-                p.register_post_accumulate_grad_hook(_feed(self.masters[name]))
+                if p.dtype == torch.bfloat16:
+                    self.masters[name] = nn.Parameter(full[name].float())
+                    p.register_post_accumulate_grad_hook(_feed(self.masters[name]))
         self.inner = make_adamw(kind, list(self.masters.values()), lr)
 
     @property

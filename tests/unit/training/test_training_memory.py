@@ -24,7 +24,7 @@ from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.training.activations import Row, counted, kept_positions, measured
 from medpo_cli.training.engine import Engine
-from medpo_cli.training.fit import estimate, fit, longest_row, plan
+from medpo_cli.training.fit import estimate, fit, plan
 from medpo_cli.training.memory import Memory, free_memory, size, standing
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.optimizer import MasterOptimizer
@@ -114,7 +114,7 @@ def test_counted_activations_are_within_10_percent_of_measured_ones(kind: str, d
     run.budget = 1
     layout = run.layouts(examples[0].units)[0]
     body = anatomy(vlm.base)
-    found = measured(vlm, layout, run.features.get(layout.prompts), TERMS, body)
+    found = measured(vlm, layout, run.features.get(layout.prompts), body)
     expected = counted(body, found.tokens, kept_positions(layout), rank=4, rows=len(layout.input_ids))
     assert expected.layers == pytest.approx(found.layers, rel=0.1)
     assert expected.layer == pytest.approx(found.layer, rel=0.1)
@@ -129,7 +129,7 @@ def test_measuring_keeps_nothing_and_changes_nothing() -> None:
     layout = run.layouts(examples[0].units[:1])[0]
     features = run.features.get(layout.prompts)
     rows: list[Row] = []
-    top = highest(lambda: rows.append(measured(vlm, layout, features, TERMS, anatomy(vlm.base))))
+    top = highest(lambda: rows.append(measured(vlm, layout, features, anatomy(vlm.base))))
     assert top < rows[0].layers / 4
     run.accumulate(examples, 1.0)
     assert all(torch.equal(gradient, expected[name]) for name, gradient in gradients(vlm).items())
@@ -146,7 +146,7 @@ def test_dropout_is_counted() -> None:
     run = engine(bare, TERMS, encoder, forest=True)
     layout = run.layouts(examples[0].units[:1])[0]
     body = anatomy(bare.base)
-    found = measured(bare, layout, run.features.get(layout.prompts), TERMS, body)
+    found = measured(bare, layout, run.features.get(layout.prompts), body)
     expected = counted(body, found.tokens, 4, rank=4, dropout=0.1)
     assert expected.layers == pytest.approx(found.layers, rel=0.15)
     assert counted(body, found.tokens, 4, rank=4).layers < 0.8 * found.layers
@@ -272,24 +272,11 @@ def test_an_estimate_in_bfloat16_is_what_the_run_plans_with(tmp_path: Path) -> N
     encoder, examples = encode(vlm, TERMS, PAIRS)
     notes = Notes()
     told = estimate(vlm, examples, TERMS, encoder, config, Context(tmp_path, progress=notes))
-    assert "longest row 294 tokens, record one" in notes.lines[1]
+    assert "longest row 280 tokens, record many" in notes.lines[1]
     vlm = middle(torch.bfloat16)
     MasterOptimizer(vlm, "adamw", 1e-3)
     run, examples = small_run(vlm)
     assert fit(run, examples, config, Silent()).memory == told
-
-
-def test_questions_of_one_image_in_one_batch_are_one_row() -> None:
-    """The first two pairs show one image; apart, the longest row is shorter than their common one."""
-    vlm = middle(torch.float32)
-    run, examples = small_run(vlm)
-    body = anatomy(vlm.base)
-    together = longest_row(run, examples, body, AlignConfig(rank=16, batch=len(examples)))
-    apart = longest_row(run, examples, body, AlignConfig(rank=16, batch=1))
-    assert together.tokens == max(layout.input_ids.shape[1] for layout in run.layouts(
-        [unit for example in examples for unit in example.units]))  # fmt: skip
-    assert apart.tokens < together.tokens
-    assert apart.record == "many"
 
 
 def test_a_skeleton_computes_as_its_device_would(tmp_path: Path) -> None:

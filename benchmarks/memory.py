@@ -1,12 +1,15 @@
-"""Predicted memory of an align step against what torch allocates on the CPU, on a model of some 50 M parameters.
+"""Predicted memory of an align step against what torch allocates, on a random model of some 50 M parameters.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py
+    python benchmarks/memory.py --device cuda --hidden 2560 --layers 12 --intermediate 9728 --side 256
 
-Random LLaVA (hidden 640, 8 layers, 257 image tokens), adapters of rank 32, one row at a time. "allocated": tensors
-alive before a step plus the highest point of torch's CPU allocator during forward and backward (torch.profiler);
-"predicted": what ``medpo align --estimate`` says. The last column is what a step adds to the standing tensors.
+LLaVA (hidden 640, 8 layers, 257 image tokens unless told), adapters of rank 32, one row at a time. "allocated": tensors
+alive before a step plus the highest point of torch's allocator during forward and backward (torch.profiler on the CPU,
+torch.cuda.max_memory_allocated on a GPU); "predicted": what ``medpo align --estimate`` says. The last columns are what
+a step adds to the standing tensors.
 """
 
+import argparse
 import gc
 import tempfile
 from collections.abc import Callable, Iterator
@@ -57,9 +60,11 @@ def picture(ref: ImageRef, _field: str = "") -> np.ndarray:
     return np.random.default_rng(list(ref.path.encode())).integers(0, 256, (128, 128, 3), dtype=np.uint8)
 
 
-def alive() -> int:
-    """Bytes of all tensors that Python knows."""
+def alive(device: str) -> int:
+    """Bytes of all tensors that Python knows, on a GPU of all that are allocated."""
     gc.collect()
+    if device != "cpu":
+        return torch.cuda.memory_allocated()
     found = {}
     for thing in gc.get_objects():
         if issubclass(type(thing), torch.Tensor):
@@ -68,8 +73,13 @@ def alive() -> int:
     return sum(found.values())
 
 
-def highest(work: Callable[[], Any]) -> int:
-    """Most bytes that torch's CPU allocator held during ``work`` beyond those at its start."""
+def highest(work: Callable[[], Any], device: str) -> int:
+    """Most bytes that torch's allocator held during ``work`` beyond those at its start."""
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         work()
     held = top = 0
@@ -87,15 +97,15 @@ def compared(vlm: VisionLanguageModel, config: AlignConfig, before: int) -> tupl
     encoder = Encoder(vlm, terms, picture)
     examples = [encoder.example(PAIR, 0)]
     features = FeatureCache(vlm, encoder.encode_prompt)
-    run = Engine(vlm, terms, features, Reference(vlm, 0), Accelerator(cpu=True), forest=True)
+    run = Engine(vlm, terms, features, Reference(vlm, 0), Accelerator(cpu=config.device == "cpu"), forest=True)
     run.budget = 1
     predicted = fit(run, examples, config, Silent()).memory
     run.budget = 1  # the gradients of the first row are there while the second one runs
     run.accumulate(examples, 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    resting = alive() - before
-    added = highest(lambda: run.accumulate(examples, 1.0))
+    resting = alive(config.device) - before
+    added = highest(lambda: run.accumulate(examples, 1.0), config.device)
     moving = predicted.gradients + predicted.activations + predicted.logits + predicted.workspace
     return resting + added, predicted.total, added, moving
 
@@ -110,17 +120,22 @@ def settings() -> Iterator[tuple[str, str, Any, Any]]:
 
 def main() -> None:
     """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--device", default="cpu")
+    for name, default in (("hidden", 640), ("layers", 8), ("intermediate", 2560), ("side", 128)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
     print("| weights | optimizer | recomputed | allocated MiB | predicted MiB | off | a step adds | predicted | off |")
     print("|---|---|---|---:|---:|---:|---:|---:|---:|")
+    sizes = {"hidden": chosen.hidden, "layers": chosen.layers, "intermediate": chosen.intermediate}
     with tempfile.TemporaryDirectory() as folder:
-        sizes: dict[str, int] = {"hidden": 640, "layers": 8, "heads": 8, "kv_heads": 4, "intermediate": 2560}
-        save(Path(folder), *build_llava(image_size=128, patch_size=8, **sizes))
+        save(Path(folder), *build_llava(image_size=chosen.side, patch_size=8, heads=8, kv_heads=4, **sizes))
         for dtype, quantize, optimizer, again in settings():
-            before = alive()
-            vlm = load_model(folder, dtype=dtype, quantize=quantize)
+            before = alive(chosen.device)
+            vlm = load_model(folder, device=chosen.device, dtype=dtype, quantize=quantize)
             add_lora(vlm, rank=32)
-            config = AlignConfig(rank=32, optimizer=optimizer, checkpointing=again)
+            config = AlignConfig(device=chosen.device, rank=32, optimizer=optimizer, checkpointing=again)
             total, predicted, added, moving = compared(vlm, config, before)
             whole = f"{total / 2**20:.1f} | {predicted / 2**20:.1f} | {predicted / total - 1:+.1%}"
             step = f"{added / 2**20:.1f} | {moving / 2**20:.1f} | {moving / added - 1:+.1%}"

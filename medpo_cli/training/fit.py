@@ -103,6 +103,8 @@ def estimate(
     context.progress.note(f"predicted memory ({how}; {row}):")
     for line in chosen.memory.lines():
         context.progress.note(line)
+    saved = (chosen.memory.masters or chosen.memory.adapters) + chosen.memory.optimizer
+    context.progress.note(f"{'checkpoint':<12}{size(saved):>12} on disk, {config.keep_last} kept")
     return chosen.memory
 
 

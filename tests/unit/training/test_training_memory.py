@@ -261,7 +261,7 @@ def test_an_estimate_needs_no_weights(build: Any, quantize: Any, tmp_path: Path)
         totals.append(estimate(vlm, examples, TERMS, encoder, config, Context(tmp_path, progress=notes)).total)
         assert [line.split()[0] for line in notes.lines[2:]] == [
             "weights", "adapters", "masters", "gradients", "optimizer", "features", "activations", "logits",
-            "workspace", "peak",
+            "workspace", "peak", "checkpoint",
         ]  # fmt: skip
     assert totals[1] == pytest.approx(totals[0], rel=0.1)
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from medpo_cli.errors import ConfigError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.lora import add_lora
+from medpo_cli.training.auxiliary import NAME, add_head
 from medpo_cli.training.loop import _require_gradients
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.optimizer import MasterOptimizer
@@ -119,6 +120,19 @@ def test_untrained_bfloat16_copies_give_a_margin_of_exactly_zero() -> None:
     encoder, examples = encode(vlm, TERMS, PAIRS)
     tally = engine(vlm, TERMS, encoder, forest=True).accumulate(examples, 1.0)
     assert tally.sums["chosen"].item() == tally.sums["rejected"].item() == tally.sums["kl"].item() == 0.0
+
+
+def test_an_auxiliary_head_of_a_bfloat16_model_is_its_own_master() -> None:
+    vlm = tiny("llava", torch.bfloat16)
+    head = add_head(vlm, resolve("spo"))
+    optimizer = MasterOptimizer(vlm, "adamw", 1e-2)
+    assert head is not None
+    assert head.weight.dtype == torch.float32
+    assert optimizer.masters[f"{NAME}.weight"] is head.weight
+    assert f"adapter/{NAME}.weight" in optimizer.state()
+    head.weight.grad = torch.ones_like(head.weight)
+    optimizer.step()
+    assert head.weight.any()
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adamw8bit"])

@@ -103,12 +103,40 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
         "cosine"
     )
     max_grad_norm: Annotated[float, Meta(gt=0, description="gradient clipping")] = 1.0
+    max_grad_growth: Annotated[
+        float, Meta(ge=0, description="stop when the gradient norm is so many times the usual one (0: never)")
+    ] = 1000.0
+    max_length: Annotated[
+        int,
+        Meta(ge=0, description="longest prompt, images and answer in tokens; longer pairs are rejected (0: model's)"),
+    ] = 0
+    held_out: Annotated[
+        float, Meta(ge=0, le=0.5, description="share of the pairs, in whole groups, to measure on and never train on")
+    ] = 0.0
+    held_out_every: Annotated[
+        int, Meta(ge=0, description="steps between measurements on them (0: after each epoch)")
+    ] = 0
+    early_stop: Annotated[
+        int,
+        Meta(
+            ge=0, description="stop after so many measurements without a better held-out loss; keep the best (0: off)"
+        ),
+    ] = 0
     checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
+    checkpoint_minutes: Annotated[float, Meta(ge=0, description="minutes between checkpoints, too (0: off)")] = 0.0
     keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2
     engine: Annotated[Literal["auto", "forest", "rows"], Meta(description="shared prefixes, or plain masked rows")] = (
         "auto"
     )
     verify: Annotated[int, Meta(ge=0, description="pairs compared between forest and rows before training")] = 1
+    curves: Annotated[bool, Meta(description="draw OUT.curves.png at the end")] = True
+    tensorboard: Annotated[str, Meta(description="folder for TensorBoard event files (needs tensorboard)")] = ""
+
+    def __post_init__(self) -> None:
+        """What is measured on held-out pairs needs held-out pairs."""
+        for name in ("held_out_every", "early_stop"):
+            if getattr(self, name) and not self.held_out:
+                raise ValueError(f"{name}: needs held_out")
 
 
 class EvalConfig(ModelSettings, frozen=True, kw_only=True):

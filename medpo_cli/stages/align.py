@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from medpo_cli.training.objectives.methods import Term
     from medpo_cli.training.views import Views
 
-WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device"}
+WITHOUT_EFFECT = {
+    "checkpoint_every", "checkpoint_minutes", "keep_last", "max_grad_growth",
+    "verify", "device", "curves", "tensorboard",
+}  # fmt: skip
 """Settings that may differ between a run and its resumption."""
 
 
@@ -28,7 +31,7 @@ def run(
     """Align a model with ``records`` and save its adapter to ``output``.
 
     All records are read first, because training shuffles them; the model is loaded after the last one.
-    Checkpoints lie beside the adapter in ``OUTPUT.checkpoints``.
+    Checkpoints lie beside the adapter in ``OUTPUT.checkpoints``, the curves of the run in ``OUTPUT.curves.png``.
 
     Args:
         records: pairs; other records are rejected.
@@ -46,15 +49,18 @@ def run(
         TryLaterError: the time limit has passed; the state is saved.
         UnavailableError: the model cannot be loaded or aligned.
     """
-    import torch
-    from accelerate import Accelerator
-
     from medpo_cli.models.lora import save_adapter
     from medpo_cli.training.batches import Encoder
+    from medpo_cli.training.board import require_tensorboard
     from medpo_cli.training.checkpoint import replace_folder
+    from medpo_cli.training.curves import write_curves
     from medpo_cli.training.loop import train
+    from medpo_cli.training.processes import start_accelerator
     from medpo_cli.training.views import Views
 
+    accelerator = start_accelerator(config.device)
+    if config.tensorboard:
+        require_tensorboard()
     terms = _terms(config)
     views = Views(context)
     pairs = _spool(records, terms, config, context, views)
@@ -62,18 +68,19 @@ def run(
         raise BadInputError("no usable pair to align with")
     terms = _without_visual(terms, pairs, context)
 
-    accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
-    examples = list(_examples(pairs, encoder, context))
-    if not examples:
-        raise BadInputError("no usable pair to align with")
+    examples = list(_examples(pairs, encoder, config.max_length or _longest(vlm), context))
+    training, held_out = _divided(pairs, examples, config)
     context.progress.note(_image_tokens(examples))
-    yield from train(
+    if held_out:
+        context.progress.note(f"{len(held_out)} of {len(examples)} pairs are held out")
+    history = yield from train(
         vlm,
-        examples,
+        training,
+        held_out,
         terms,
         encoder,
         config,
@@ -86,6 +93,8 @@ def run(
     if accelerator.is_main_process:
         with replace_folder(output) as folder:
             save_adapter(vlm, folder)
+        if config.curves:
+            write_curves(output.with_name(output.name + ".curves.png"), history, context.progress)
     accelerator.wait_for_everyone()
 
 
@@ -158,14 +167,50 @@ def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
     return vlm
 
 
-def _examples(pairs: Sequence[Pair], encoder: "Encoder", context: Context) -> "Iterator[Example]":
+def _examples(pairs: Sequence[Pair], encoder: "Encoder", longest: int, context: Context) -> "Iterator[Example]":
+    """The pairs as tokens, those of at most ``longest`` tokens: nothing is ever cut."""
     context.progress.start("encode pairs", len(pairs))
     for number, pair in enumerate(pairs):
         try:
-            yield encoder.example(pair, number)
+            example = encoder.example(pair, number)
+            _check_length(example, longest)
         except RecordError as error:
             context.reject(pair.id, error)
+        else:
+            yield example
         context.progress.advance()
+
+
+def _check_length(example: "Example", longest: int) -> None:
+    """Raise RecordError ``overlong`` if an answer behind its prompt has more tokens than ``longest`` (0: no limit)."""
+    for unit in example.units:
+        for answer in unit.answers:
+            prompt, size = len(answer.prompt.tokens.ids), len(answer.ids)
+            if 0 < longest < prompt + size:
+                side = "$.chosen" if answer.name.endswith("+") else "$.rejected"
+                message = (
+                    f"{prompt + size} tokens ({prompt} of prompt and images) are more than {longest} (--max-length)"
+                )
+                raise RecordError("overlong", message, "$.prompt" if prompt > longest else side)
+
+
+def _longest(vlm: "VisionLanguageModel") -> int:
+    """Tokens that the language model was built for; 0 where it does not say."""
+    return int(getattr(vlm.base.config.get_text_config(), "max_position_embeddings", None) or 0)
+
+
+def _divided(
+    pairs: Sequence[Pair], examples: "Sequence[Example]", config: AlignConfig
+) -> "tuple[list[Example], list[Example]]":
+    """Examples to train on, and those that are held out."""
+    from medpo_cli.training.heldout import choose
+
+    chosen = choose(pairs, config.held_out, config.seed)
+    training = [example for example in examples if example.units[0].number not in chosen]
+    held_out = [example for example in examples if example.units[0].number in chosen]
+    if not training or (chosen and not held_out):
+        raise BadInputError("no usable pair to align with" if not training else "held_out: no usable pair is left")
+    return training, held_out
 
 
 def _image_tokens(examples: "Sequence[Example]") -> str:

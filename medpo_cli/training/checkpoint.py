@@ -1,16 +1,19 @@
 """Checkpoints that survive kill -9: a temporary folder, fsync, one rename. No pickle.
 
-A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter, optimizer) and ``state.json`` (step,
-fingerprint of data and settings). Learning rate, order of the records and dropout's seed are functions of
-the step; so a resumed run goes on as if it had never stopped.
+A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter, optimizer, the best adapter so far),
+``steps.jsonl`` (the records of all steps) and ``state.json`` (step, fingerprint of data and settings). Learning
+rate, order of the records and dropout's seed are functions of the step, alarms and early stop of the step
+records; so a resumed run goes on as if it had never stopped.
 """
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,8 +21,10 @@ from torch import Tensor, nn
 
 from medpo_cli.errors import BadInputError, ConfigError, OutputError
 from medpo_cli.io.files import sync_file, translate_os_error
+from medpo_cli.schema.records import Step
 
-TENSORS, STATE = "state.safetensors", "state.json"
+TENSORS, STATE, STEPS = "state.safetensors", "state.json", "steps.jsonl"
+BEST = "best/"
 
 
 @contextmanager
@@ -65,6 +70,8 @@ class Checkpoints:
     Attributes:
         done: steps that the model has taken; None while one is being taken.
         saved: steps in the newest checkpoint.
+        history: the record of every step taken.
+        best: the adapter that early stopping would keep, by name, on the CPU.
     """
 
     def __init__(
@@ -81,6 +88,9 @@ class Checkpoints:
         self.fingerprint, self.keep_last, self.write = fingerprint, keep_last, write
         self.done: int | None = 0
         self.saved = 0
+        self.history: list[Step] = []
+        self.best: dict[str, Tensor] = {}
+        self._since = time.monotonic()
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     @contextmanager
@@ -93,16 +103,24 @@ class Checkpoints:
                 self.save(self.done)
             raise
 
+    def due(self, steps: int, minutes: float) -> bool:
+        """Whether a multiple of ``steps`` is done, or ``minutes`` (0: off) have passed since the last checkpoint."""
+        over = 0 < 60 * minutes <= time.monotonic() - self._since
+        return over or (self.done or 0) % steps == 0
+
     def save(self, step: int) -> None:
         """Write the state after ``step`` optimizer steps; drop the oldest beyond ``keep_last``."""
         if not self.write:
             return
+        self._since = time.monotonic()
         tensors = {f"adapter/{name}": p.detach().cpu().contiguous() for name, p in self.parameters.items()}
         for number, slots in self.optimizer.state_dict()["state"].items():
             for key, value in slots.items():
                 tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+        tensors |= {BEST + name: tensor for name, tensor in self.best.items()}
         with replace_folder(self.folder / f"step-{step:06d}") as new:
             save_file(tensors, new / TENSORS)
+            (new / STEPS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.history))
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
         self.saved = step
         for left in self.folder.glob(".step-*"):  # of a process that was killed while it saved
@@ -131,6 +149,8 @@ class Checkpoints:
             state = json.loads((found[-1] / STATE).read_text(encoding="utf-8"))
             tensors = load_file(found[-1] / TENSORS)
             step, fingerprint = int(state["step"]), state["fingerprint"]
+            lines = (found[-1] / STEPS).read_bytes().splitlines()
+            history = [msgspec.json.decode(line, type=Step) for line in lines]
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise BadInputError(
                 f"checkpoint {found[-1].name} is damaged: remove it to resume from the one before"
@@ -138,6 +158,8 @@ class Checkpoints:
         if fingerprint != self.fingerprint:
             raise ConfigError(f"checkpoint {found[-1].name} was made with other data, model or settings")
         self._load(tensors)
+        self.best = {name.removeprefix(BEST): part for name, part in tensors.items() if name.startswith(BEST)}
+        self.history = history
         self.done = self.saved = step
         return step
 

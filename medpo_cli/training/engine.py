@@ -1,6 +1,6 @@
 """Forward and backward of one optimizer step, on shared prefixes or on plain rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -59,6 +59,20 @@ class Engine:
         Each micro-batch is forwarded and backwarded alone: peak memory does not grow with the batch.
         """
         tally = Tally()
+        for loss in self._losses(examples, tally):
+            self.accelerator.backward(share * loss)
+        return tally
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example]) -> Tally:
+        """The sums of ``accumulate`` without gradients."""
+        tally = Tally()
+        for _ in self._losses(examples, tally):
+            pass
+        return tally
+
+    def _losses(self, examples: Sequence[Example], tally: Tally) -> Iterator[Tensor]:
+        """The summed loss of each micro-batch of ``examples``."""
         for layout in self.layouts([unit for example in examples for unit in example.units]):
             features = self.features.get(layout.prompts)
             reference = self.reference.get(layout, features)
@@ -68,10 +82,10 @@ class Engine:
                 for name, index in layout.index.items()
             }
             loss = self._loss(layout, batch, tally)
-            self.accelerator.backward(share * loss)
+            tally.add_logps(batch)
             tally.add("loss", loss)
             tally.add("tokens", loss.new_tensor(layout.tokens))
-        return tally
+            yield loss
 
     def _loss(self, layout: Layout, batch: dict[str, Scored], tally: Tally) -> Tensor:
         """The weighted sum of all terms over the units of one micro-batch."""

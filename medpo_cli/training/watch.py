@@ -38,7 +38,7 @@ def check_step(
     if not math.isfinite(norm + loss):
         problem = "training diverged"
     elif config.max_grad_growth and growth > config.max_grad_growth:
-        problem = f"the gradient exploded (norm {norm:.2g}, {growth:.2g} times the usual)"
+        problem = f"the gradient exploded (norm {norm:.4g}, {growth:.4g} times the usual)"
     else:
         return
     ids = ", ".join(example.id for example in batch)

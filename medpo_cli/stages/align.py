@@ -188,10 +188,11 @@ def _check_length(example: "Example", longest: int) -> None:
             prompt, size = len(answer.prompt.tokens.ids), len(answer.ids)
             if 0 < longest < prompt + size:
                 side = "$.chosen" if answer.name.endswith("+") else "$.rejected"
-                message = (
-                    f"{prompt + size} tokens ({prompt} of prompt and images) are more than {longest} (--max-length)"
+                raise RecordError(
+                    "overlong",
+                    f"{prompt + size} tokens ({prompt} of prompt and images) are more than {longest} (--max-length)",
+                    "$.prompt" if prompt > longest else side,
                 )
-                raise RecordError("overlong", message, "$.prompt" if prompt > longest else side)
 
 
 def _longest(vlm: "VisionLanguageModel") -> int:

@@ -54,6 +54,8 @@ def run(
     from medpo_cli.training.board import require_tensorboard
     from medpo_cli.training.checkpoint import replace_folder
     from medpo_cli.training.curves import write_curves
+    from medpo_cli.training.heldout import choose, divide
+    from medpo_cli.training.lengths import longest_of
     from medpo_cli.training.loop import train
     from medpo_cli.training.processes import start_accelerator
     from medpo_cli.training.views import Views
@@ -72,8 +74,10 @@ def run(
     vlm = _model(config, config.device if alone else str(accelerator.device))
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
-    examples = list(_examples(pairs, encoder, config.max_length or _longest(vlm), context))
-    training, held_out = _divided(pairs, examples, config)
+    examples = list(_examples(pairs, encoder, config.max_length or longest_of(vlm), context))
+    if not examples:
+        raise BadInputError("no usable pair to align with")
+    training, held_out = divide(examples, choose(pairs, config.held_out, config.seed))
     context.progress.note(_image_tokens(examples))
     if held_out:
         context.progress.note(f"{len(held_out)} of {len(examples)} pairs are held out")
@@ -168,50 +172,16 @@ def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
 
 
 def _examples(pairs: Sequence[Pair], encoder: "Encoder", longest: int, context: Context) -> "Iterator[Example]":
-    """The pairs as tokens, those of at most ``longest`` tokens: nothing is ever cut."""
+    """The pairs as tokens, those of at most ``longest`` tokens."""
+    from medpo_cli.training.lengths import check_length
+
     context.progress.start("encode pairs", len(pairs))
     for number, pair in enumerate(pairs):
         try:
-            example = encoder.example(pair, number)
-            _check_length(example, longest)
+            yield check_length(encoder.example(pair, number), longest)
         except RecordError as error:
             context.reject(pair.id, error)
-        else:
-            yield example
         context.progress.advance()
-
-
-def _check_length(example: "Example", longest: int) -> None:
-    """Raise RecordError ``overlong`` if an answer behind its prompt has more tokens than ``longest`` (0: no limit)."""
-    for unit in example.units:
-        for answer in unit.answers:
-            prompt, size = len(answer.prompt.tokens.ids), len(answer.ids)
-            if 0 < longest < prompt + size:
-                side = "$.chosen" if answer.name.endswith("+") else "$.rejected"
-                raise RecordError(
-                    "overlong",
-                    f"{prompt + size} tokens ({prompt} of prompt and images) are more than {longest} (--max-length)",
-                    "$.prompt" if prompt > longest else side,
-                )
-
-
-def _longest(vlm: "VisionLanguageModel") -> int:
-    """Tokens that the language model was built for; 0 where it does not say."""
-    return int(getattr(vlm.base.config.get_text_config(), "max_position_embeddings", None) or 0)
-
-
-def _divided(
-    pairs: Sequence[Pair], examples: "Sequence[Example]", config: AlignConfig
-) -> "tuple[list[Example], list[Example]]":
-    """Examples to train on, and those that are held out."""
-    from medpo_cli.training.heldout import choose
-
-    chosen = choose(pairs, config.held_out, config.seed)
-    training = [example for example in examples if example.units[0].number not in chosen]
-    held_out = [example for example in examples if example.units[0].number in chosen]
-    if not training or (chosen and not held_out):
-        raise BadInputError("no usable pair to align with" if not training else "held_out: no usable pair is left")
-    return training, held_out
 
 
 def _image_tokens(examples: "Sequence[Example]") -> str:

@@ -49,6 +49,20 @@ def choose(records: Sequence[Case], share: float, seed: int) -> set[int]:
     return chosen or set(groups[min(order, key=lambda name: len(groups[name]))])
 
 
+def divide(examples: Sequence[Example], chosen: set[int]) -> tuple[list[Example], list[Example]]:
+    """Examples to train on, and those of the ``chosen`` records, which are held out.
+
+    Raises:
+        BadInputError: all usable ones are on one side.
+    """
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        sides[example.units[0].number in chosen].append(example)
+    if chosen and not all(sides):
+        raise BadInputError("held_out: no usable pair is left to " + ("measure on" if sides[0] else "train on"))
+    return sides
+
+
 class HeldOut:
     """Measures loss, preference accuracy and margin on held-out pairs, without gradients and dropout.
 

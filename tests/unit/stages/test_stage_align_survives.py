@@ -190,7 +190,7 @@ def test_held_out_pairs_that_are_all_unusable_are_said(root: Path, tmp_path: Pat
     seed = next(seed for seed in range(100) if choose(records, 0.2, seed) == {1})
     context = Context(root, reject=lambda _name, _error: None)
     settings = config(root, method="dpo", max_length=40, held_out=0.2, seed=seed)
-    with pytest.raises(BadInputError, match="held_out: no usable pair is left"):
+    with pytest.raises(BadInputError, match="held_out: no usable pair is left to measure on"):
         list(align.run(records, settings, context, output=tmp_path / "x"))
 
 

@@ -123,17 +123,13 @@ class Checkpoints:
             (new / STEPS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.history))
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
         self.saved = step
-        for left in self.folder.glob(".step-*"):  # of a process that was killed while it saved
-            shutil.rmtree(left, ignore_errors=True)
-        for old in self._all()[: -self.keep_last]:
-            shutil.rmtree(old, ignore_errors=True)
+        self._remove_all_but(self._all()[-self.keep_last :])
 
     def clear(self) -> None:
         """Forget the checkpoints of an earlier run."""
         if not self.write:
             return
-        for old in self._all():
-            shutil.rmtree(old, ignore_errors=True)
+        self._remove_all_but([])
 
     def restore(self) -> int:
         """Load the newest checkpoint; the number of steps done, 0 where there is none.
@@ -174,6 +170,12 @@ class Checkpoints:
                 number, _, key = rest.partition("/")
                 slots.setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+
+    def _remove_all_but(self, kept: list[Path]) -> None:
+        """Also what a process left that was killed while it saved or removed."""
+        for folder in [*self.folder.glob("step-*"), *self.folder.glob(".step-*")]:
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:
         """Finished checkpoints, oldest first."""

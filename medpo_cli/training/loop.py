@@ -59,12 +59,12 @@ def train(
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0)
     main = accelerator.is_main_process
     saved = Checkpoints(checkpoints, vlm.model, optimizer, fingerprint, keep_last=config.keep_last, write=main)
-    set_dropout(vlm, on=True)
 
     features = FeatureCache(vlm, encoder.encode_prompt)
     reference = Reference(vlm, terms, REFERENCE_BYTES if config.epochs > 1 else 0)
     forest = choose_forest(vlm, examples, terms, features, config, context.progress)
     engine = Engine(vlm, terms, features, reference, accelerator, forest=forest)
+    set_dropout(vlm, on=True)  # not before: forest and rows are compared without it
 
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)

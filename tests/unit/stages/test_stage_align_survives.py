@@ -265,3 +265,9 @@ def test_tensorboard_is_asked_for_before_anything_is_read(
     with pytest.raises(UnavailableError, match="needs the package tensorboard"):
         train(root, tmp_path / "x", PAIRS, tensorboard=str(tmp_path / "logs"))
     assert not list(tmp_path.iterdir())
+
+
+def test_forest_and_rows_are_compared_without_dropout(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "one", PAIRS, lora_dropout=0.5)
+    # An adapter that is not zero: dropout would make the two differ, and forest be refused.
+    assert train(root, tmp_path / "two", PAIRS, adapter=str(tmp_path / "one"), engine="forest")

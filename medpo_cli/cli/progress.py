@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medpo_cli.io.context import Progress
 from medpo_cli.io.log import Heartbeat, Messages
+from medpo_cli.io.rank import is_follower
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def make_progress(messages: Messages) -> "Progress":
-    """A bar if stderr is a terminal and nothing asked for plain or quiet output, else a heartbeat.
+    """A bar if stderr is a terminal (of one process) and nothing asked for plain or quiet output, else a heartbeat.
 
     rich is told the truth about the terminal because FORCE_COLOR would put escapes into files.
     """
-    if sys.stderr.isatty() and not messages.quiet and not messages.as_json:
+    if sys.stderr.isatty() and not messages.quiet and not messages.as_json and not is_follower():
         return Bar(messages)
     return Heartbeat(messages)
 
@@ -58,6 +59,10 @@ class Bar:
     def note(self, message: str) -> None:
         """One line for the user."""
         self._messages("info", message)
+
+    def warn(self, message: str) -> None:
+        """One line that --quiet lets through."""
+        self._messages("warning", message)
 
     def stop(self) -> None:
         """Take the bar off the screen."""

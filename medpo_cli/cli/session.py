@@ -23,6 +23,7 @@ from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import Manifest, run_id
 from medpo_cli.io.output import FileOutput, Output
 from medpo_cli.io.paths import prefix_between, rebase
+from medpo_cli.io.rank import is_follower
 from medpo_cli.io.stream import RecordReader, describe
 from medpo_cli.schema.records import End, Record, Reject
 
@@ -112,6 +113,8 @@ class Session:
         )
 
     def _write_reject(self, reject: Reject) -> None:
+        if is_follower():
+            return
         if self._rejects is None:
             target = self.stream.rejects
             if not target and self.settings.output not in ("", "-"):

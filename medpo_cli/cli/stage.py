@@ -10,11 +10,12 @@ from medpo_cli.cli import inputs, runtime
 from medpo_cli.cli.options import with_settings
 from medpo_cli.cli.session import Session, closing, open_output
 from medpo_cli.cli.settings import Resolved, resolve
-from medpo_cli.errors import ConfigError, ExitCode
+from medpo_cli.errors import ConfigError, ExitCode, UsageError
 from medpo_cli.io.lock import hold, named_lock_path
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import read_digest
 from medpo_cli.io.output import FileOutput, Output
+from medpo_cli.io.rank import is_follower, is_launched
 from medpo_cli.io.stdout import guard_stdout
 from medpo_cli.schema.config import Settings
 from medpo_cli.schema.records import Record
@@ -34,6 +35,7 @@ class Stage:
         prepare: turns the user's settings into those the stage gets (the embedded demo model).
         default_output: ``-o`` when it is not given.
         output: help of ``-o``.
+        processes: it may run in several processes, which work on one result.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Stage:
     prepare: Callable[[Any, Messages], Any] = lambda settings, _messages: settings.stage
     default_output: str = ""
     output: str = "write records to this file (atomically) instead of standard output"
+    processes: bool = False
 
 
 def command(stage: Stage, help_text: str) -> Callable[..., None]:
@@ -78,13 +81,16 @@ def run(stage: Stage, flags: dict[str, Any]) -> NoReturn:
         stream = settings.stream
         log = Path(stream.log_file) if stream.log_file else None
         messages = Messages(stage.name, quiet=stream.quiet, log_file=log, as_json=stream.log_json)
-        with hold(named_lock_path(stream.lock), "lock") if stream.lock else contextlib.nullcontext():
+        lock = bool(stream.lock) and not is_follower()
+        with hold(named_lock_path(stream.lock), "lock") if lock else contextlib.nullcontext():
             return _locked(stage, settings, messages, stdout)
 
     runtime.finish(stage.name, body, say, debug=debug)
 
 
 def _locked(stage: Stage, settings: Resolved[Any], messages: Messages, stdout: BinaryIO) -> ExitCode:
+    if is_launched() and not stage.processes:
+        raise UsageError(f"{stage.name} runs in one process; several are for align")
     source = _source(stage, settings, messages)
     if source is None:
         messages("error", str(inputs.missing_input(stage.name)))
@@ -101,14 +107,17 @@ def _source(stage: Stage, settings: Resolved[Any], messages: Messages) -> inputs
     root, accept = settings.stream.root, stage.accept(settings.stage)
     given = settings.input
     from_flag = settings.sources["input"] == "input"
+    piped = not is_launched()  # of several processes each would read a part
+    if given == "-" and not piped:
+        raise UsageError("several processes cannot share standard input: name the input file")
     if given == "-":
         return inputs.open_stdin(accept, root)
-    if not from_flag and inputs.stdin_is_data() and inputs.stdin_has_bytes():
+    if piped and not from_flag and inputs.stdin_is_data() and inputs.stdin_has_bytes():
         return inputs.open_stdin(accept, root)
     path = Path(given) if given else stage.default_input(settings, messages)
     if path is not None:
         return inputs.open_file(path, accept, root)
-    return inputs.open_stdin(accept, root) if inputs.stdin_is_data() else None
+    return inputs.open_stdin(accept, root) if piped and inputs.stdin_is_data() else None
 
 
 def _dry_run(session: Session) -> ExitCode:

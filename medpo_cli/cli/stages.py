@@ -1,6 +1,7 @@
 """The five stages as commands: what each reads, its default input, how it is run."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from medpo_cli.io.lock import hold
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import versions
 from medpo_cli.io.output import Output
+from medpo_cli.io.rank import is_follower
 from medpo_cli.io.stream import read_all
 from medpo_cli.schema import config as schema
 from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Score, Summary
@@ -88,10 +90,14 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
 
     settings = session.settings
     folder = Path(settings.output)
+    resume = settings.stream.resume
     if config.estimate:
         with closing(session, None, None):
-            list(align.run(session.records, config, session.context, output=folder))
+            deque(align.run(session.records, config, session.context, output=folder), maxlen=0)
             return session.exit_code()
+    if is_follower():
+        deque(align.run(session.records, config, session.context, output=folder, resume=resume), maxlen=0)
+        return ExitCode.DONE  # another code would make the launcher end the first process, which is still writing
     manifest = manifest_path(settings)
     if folder.exists() and not (settings.stream.force or settings.stream.resume):
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")
@@ -102,8 +108,9 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
     alone = hold(folder.with_name(f".{folder.name}.lock"), folder.name, remove=True)
     with alone, closing(session, manifest, output):
         session.begin(manifest)
-        resume = settings.stream.resume
-        session.pump(align.run(session.records, config, session.context, output=folder, resume=resume), output)
+        # The stage looks at the clock itself, so that several processes stop at the same step.
+        for record in align.run(session.records, config, session.context, output=folder, resume=resume):
+            output.write(record)
         output.finish(session.end(output))
         session.messages("info", f"{output.count} steps; adapter in {folder}")
         return session.exit_code()
@@ -168,6 +175,7 @@ STAGES = {
             prepare=demo_model,
             default_output=ADAPTER,
             output="adapter folder (default: ./adapter)",
+            processes=True,
         ),
         Stage("eval", schema.EvalConfig, _judged, _eval, default_input=demo_test_cases, prepare=demo_model),
     )

@@ -20,6 +20,9 @@ class Progress(Protocol):
     def note(self, message: str) -> None:
         """One line for the user, without record text."""
 
+    def warn(self, message: str) -> None:
+        """One line that is shown also where only warnings and errors are."""
+
 
 class Silent:
     """Progress that shows nothing: the default for use from Python."""
@@ -31,6 +34,9 @@ class Silent:
         """Ignore."""
 
     def note(self, message: str) -> None:
+        """Ignore."""
+
+    def warn(self, message: str) -> None:
         """Ignore."""
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from medpo_cli.errors import CannotCreateError
+from medpo_cli.io.rank import is_follower
 
 Level = Literal["info", "warning", "error"]
 
 
 class Messages:
-    """Writes ``medpo STAGE: text`` lines.
+    """Writes ``medpo STAGE: text`` lines; of several processes all but the first say errors only.
 
     Args:
         stage: named at the start of each line.
@@ -42,6 +43,8 @@ class Messages:
 
     def __call__(self, level: Level, text: str) -> None:
         """Say one thing."""
+        if is_follower() and level != "error":
+            return
         if self._log_file is not None:
             self._append(self._log_file, self._line(level, text, dated=True) + "\n")
         if not self.quiet or level != "info":
@@ -105,6 +108,10 @@ class Heartbeat:
     def note(self, message: str) -> None:
         """One line for the user."""
         self._messages("info", message)
+
+    def warn(self, message: str) -> None:
+        """One line that --quiet lets through."""
+        self._messages("warning", message)
 
 
 def progress_line(what: str, done: int, total: int | None, seconds: float) -> str:

@@ -161,7 +161,27 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
     max_memory: Annotated[float, Meta(ge=0, description="GiB the run may take (0: what the device has free)")] = 0.0
     merge: Annotated[str, Meta(description="also write base and adapter as one model folder here")] = ""
     estimate: Annotated[bool, Meta(description="say what memory the run would take, and stop")] = False
+    max_grad_growth: Annotated[
+        float, Meta(ge=0, description="stop when the gradient norm is so many times the usual one (0: never)")
+    ] = 1000.0
+    max_length: Annotated[
+        int,
+        Meta(ge=0, description="longest prompt, images and answer in tokens; longer pairs are rejected (0: model's)"),
+    ] = 0
+    held_out: Annotated[
+        float, Meta(ge=0, le=0.5, description="share of the pairs, in whole groups, to measure on and never train on")
+    ] = 0.0
+    held_out_every: Annotated[
+        int, Meta(ge=0, description="steps between measurements on them (0: after each epoch)")
+    ] = 0
+    early_stop: Annotated[
+        int,
+        Meta(
+            ge=0, description="stop after so many measurements without a better held-out loss; keep the best (0: off)"
+        ),
+    ] = 0
     checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
+    checkpoint_minutes: Annotated[float, Meta(ge=0, description="minutes between checkpoints, too (0: off)")] = 0.0
     keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2
     group_by_image: Annotated[
         bool, Meta(description="put records about one image into the same step, where they share its pass")
@@ -174,6 +194,14 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
         "auto"
     )
     verify: Annotated[int, Meta(ge=0, description="pairs compared between forest and rows before training")] = 1
+    curves: Annotated[bool, Meta(description="draw OUT.curves.png at the end")] = True
+    tensorboard: Annotated[str, Meta(description="folder for TensorBoard event files (needs tensorboard)")] = ""
+
+    def __post_init__(self) -> None:
+        """What is measured on held-out pairs needs held-out pairs."""
+        for name in ("held_out_every", "early_stop"):
+            if getattr(self, name) and not self.held_out:
+                raise ValueError(f"{name}: needs held_out")
 
 
 class EvalConfig(ModelSettings, frozen=True, kw_only=True):

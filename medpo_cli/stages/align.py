@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from medpo_cli.training.encoder import Encoder
     from medpo_cli.training.views import Views
 
-WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device", "estimate", "merge"}
+WITHOUT_EFFECT = {
+    "checkpoint_every", "checkpoint_minutes", "keep_last", "max_grad_growth", "verify", "device", "curves",
+    "tensorboard", "estimate", "merge",
+}  # fmt: skip
 """Settings that may differ between a run and its resumption."""
 
 
@@ -29,7 +32,7 @@ def run(
     """Align a model with ``records`` and save its adapter to ``output``.
 
     All records are read first, because training shuffles them; the model is loaded after the last one.
-    Checkpoints lie beside the adapter in ``OUTPUT.checkpoints``.
+    Checkpoints lie beside the adapter in ``OUTPUT.checkpoints``, the curves of the run in ``OUTPUT.curves.png``.
 
     Args:
         records: pairs or rankings, as the objective asks; other records are rejected.
@@ -47,20 +50,25 @@ def run(
         TryLaterError: the time limit has passed; the state is saved.
         UnavailableError: the model cannot be loaded or aligned.
     """
-    import torch
-    from accelerate import Accelerator
-
     from medpo_cli.models.lora import save_adapter, trainable_note
     from medpo_cli.models.merge import check_full_precision
     from medpo_cli.schema.objectives import KTO
     from medpo_cli.training.auxiliary import add_head
+    from medpo_cli.training.board import require_tensorboard
     from medpo_cli.training.checkpoint import replace_folder
+    from medpo_cli.training.curves import write_curves
     from medpo_cli.training.encoder import Encoder, with_mismatches
     from medpo_cli.training.fit import estimate
+    from medpo_cli.training.heldout import choose, divide
+    from medpo_cli.training.lengths import longest_of
     from medpo_cli.training.loop import train
+    from medpo_cli.training.processes import start_accelerator
     from medpo_cli.training.setup import add_second, check_references
     from medpo_cli.training.views import Views
 
+    accelerator = start_accelerator(config.device)
+    if config.tensorboard:
+        require_tensorboard()
     terms = _terms(config)
     check_references(terms, config)
     if config.merge:
@@ -71,7 +79,6 @@ def run(
         raise BadInputError("no usable record to align with")
     terms = _of_use(terms, taken, context)
 
-    accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
     context.progress.note(trainable_note(vlm))
@@ -79,18 +86,22 @@ def run(
     add_head(vlm, terms)
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
-    examples = list(_examples(taken, encoder, context))
-    if any(isinstance(term, KTO) for term in terms):
-        examples = with_mismatches(examples)
+    examples = list(_examples(taken, encoder, config.max_length or longest_of(vlm), context))
     if not examples:
         raise BadInputError("no usable record to align with")
+    training, held_out = divide(examples, choose(taken, config.held_out, config.seed))
+    if any(isinstance(term, KTO) for term in terms):
+        training, held_out = with_mismatches(training), with_mismatches(held_out)
     context.progress.note(_image_tokens(examples))
+    if held_out:
+        context.progress.note(f"{len(held_out)} of {len(examples)} records are held out")
     if config.estimate:
         estimate(vlm, examples, terms, encoder, config, context)
         return
-    yield from train(
+    history = yield from train(
         vlm,
-        examples,
+        training,
+        held_out,
         terms,
         encoder,
         config,
@@ -103,6 +114,8 @@ def run(
     if accelerator.is_main_process:
         with replace_folder(output) as folder:
             save_adapter(vlm, folder)
+        if config.curves:
+            write_curves(output.with_name(output.name + ".curves.png"), history, context.progress)
         if config.merge:
             _merge(config, output, context)
     accelerator.wait_for_everyone()
@@ -205,11 +218,14 @@ def _merge(config: AlignConfig, adapter: Path, context: Context) -> None:
     context.progress.note(f"merged model in {config.merge}; rounding lost {lost:.1%} of the adapter's change")
 
 
-def _examples(taken: Sequence[Case], encoder: "Encoder", context: Context) -> "Iterator[Example]":
+def _examples(taken: Sequence[Case], encoder: "Encoder", longest: int, context: Context) -> "Iterator[Example]":
+    """The records as tokens, those of at most ``longest`` tokens."""
+    from medpo_cli.training.lengths import check_length
+
     context.progress.start("encode records", len(taken))
     for number, record in enumerate(taken):
         try:
-            yield encoder.example(record, number)
+            yield check_length(encoder.example(record, number), longest)
         except RecordError as error:
             context.reject(record.id, error)
         context.progress.advance()

@@ -1,24 +1,30 @@
 """Checkpoints that survive kill -9: a temporary folder, fsync, one rename. No pickle.
 
-A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter's masters, optimizer) and ``state.json`` (step,
-fingerprint of data and settings). Learning rate, order of the records and dropout's seed are functions of
-the step; so a resumed run goes on as if it had never stopped.
+A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter's masters, optimizer, the best adapter so
+far), ``steps.jsonl`` (the records of all steps) and ``state.json`` (step, fingerprint of data and settings).
+Learning rate, order of the records and dropout's seed are functions of the step, alarms and early stop of the
+step records; so a resumed run goes on as if it had never stopped.
 """
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from medpo_cli.errors import BadInputError, ConfigError, OutputError
 from medpo_cli.io.files import sync_file, translate_os_error
+from medpo_cli.schema.records import Step
 from medpo_cli.training.optimizer import MasterOptimizer
 
-TENSORS, STATE = "state.safetensors", "state.json"
+TENSORS, STATE, STEPS = "state.safetensors", "state.json", "steps.jsonl"
+BEST = "best/"
 
 
 @contextmanager
@@ -63,6 +69,8 @@ class Checkpoints:
     Attributes:
         done: steps that the model has taken; None while one is being taken.
         saved: steps in the newest checkpoint.
+        history: the record of every step taken.
+        best: the adapter that early stopping would keep, by name, on the CPU.
     """
 
     def __init__(
@@ -78,6 +86,9 @@ class Checkpoints:
         self.fingerprint, self.keep_last, self.write = fingerprint, keep_last, write
         self.done: int | None = 0
         self.saved = 0
+        self.history: list[Step] = []
+        self.best: dict[str, Tensor] = {}
+        self._since = time.monotonic()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -89,25 +100,29 @@ class Checkpoints:
                 self.save(self.done)
             raise
 
+    def due(self, steps: int, minutes: float) -> bool:
+        """Whether a multiple of ``steps`` is done, or ``minutes`` (0: off) have passed since the last checkpoint."""
+        over = 0 < 60 * minutes <= time.monotonic() - self._since
+        return over or (self.done or 0) % steps == 0
+
     def save(self, step: int) -> None:
         """Write the state after ``step`` optimizer steps; drop the oldest beyond ``keep_last``."""
         if not self.write:
             return
+        self._since = time.monotonic()
         with replace_folder(self.folder / f"step-{step:06d}") as new:
-            save_file(self.optimizer.state(), new / TENSORS)
+            best = {BEST + name: tensor for name, tensor in self.best.items()}
+            save_file(self.optimizer.state() | best, new / TENSORS)
+            (new / STEPS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.history))
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
         self.saved = step
-        for left in self.folder.glob(".step-*"):  # of a process that was killed while it saved
-            shutil.rmtree(left, ignore_errors=True)
-        for old in self._all()[: -self.keep_last]:
-            shutil.rmtree(old, ignore_errors=True)
+        self._remove_all_but(self._all()[-self.keep_last :])
 
     def clear(self) -> None:
         """Forget the checkpoints of an earlier run."""
         if not self.write:
             return
-        for old in self._all():
-            shutil.rmtree(old, ignore_errors=True)
+        self._remove_all_but([])
 
     def restore(self) -> int:
         """Load the newest checkpoint; the number of steps done, 0 where there is none.
@@ -123,6 +138,8 @@ class Checkpoints:
             state = json.loads((found[-1] / STATE).read_text(encoding="utf-8"))
             tensors = load_file(found[-1] / TENSORS)
             step, fingerprint = int(state["step"]), state["fingerprint"]
+            lines = (found[-1] / STEPS).read_bytes().splitlines()
+            history = [msgspec.json.decode(line, type=Step) for line in lines]
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise BadInputError(
                 f"checkpoint {found[-1].name} is damaged: remove it to resume from the one before"
@@ -130,8 +147,16 @@ class Checkpoints:
         if fingerprint != self.fingerprint:
             raise ConfigError(f"checkpoint {found[-1].name} was made with other data, model or settings")
         self.optimizer.load(tensors)
+        self.best = {name.removeprefix(BEST): part for name, part in tensors.items() if name.startswith(BEST)}
+        self.history = history
         self.done = self.saved = step
         return step
+
+    def _remove_all_but(self, kept: list[Path]) -> None:
+        """Also what a process left that was killed while it saved or removed."""
+        for folder in [*self.folder.glob("step-*"), *self.folder.glob(".step-*")]:
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _all(self) -> list[Path]:
         """Finished checkpoints, oldest first."""

@@ -69,13 +69,28 @@ class Engine:
         Each micro-batch is forwarded and backwarded alone: peak memory does not grow with the batch.
         """
         tally = Tally()
+        for loss in self._losses(examples, tally):
+            self.accelerator.backward(share * loss)
+        return tally
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example]) -> Tally:
+        """The sums of ``accumulate`` without gradients."""
+        tally = Tally()
+        for _ in self._losses(examples, tally):
+            pass
+        return tally
+
+    def _losses(self, examples: Sequence[Example], tally: Tally) -> Iterator[Tensor]:
+        """The summed loss of each micro-batch of ``examples``."""
         base = self._base(examples)
         for layout in self.layouts([unit for example in examples for unit in example.units]):
-            loss = self._loss(layout, self._batch(layout), base, tally)
-            self.accelerator.backward(share * loss)
+            batch = self._batch(layout)
+            loss = self._loss(layout, batch, base, tally)
+            tally.add_logps(batch)
             tally.add("loss", loss)
             tally.add("tokens", loss.new_tensor(layout.tokens))
-        return tally
+            yield loss
 
     @contextmanager
     def kept(self) -> Iterator[None]:

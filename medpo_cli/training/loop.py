@@ -2,34 +2,39 @@
 
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from medpo_cli.errors import ConfigError, UnavailableError
+from medpo_cli.errors import UnavailableError
 from medpo_cli.io.context import Context
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
+from medpo_cli.training import watch
 from medpo_cli.training.batches import Example
+from medpo_cli.training.board import event_files
 from medpo_cli.training.checkpoint import Checkpoints
 from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.engine import Engine
 from medpo_cli.training.fit import fit
+from medpo_cli.training.heldout import HeldOut, best_step, measurements_since_best, set_dropout
 from medpo_cli.training.metrics import names_of, step_record
 from medpo_cli.training.optimizer import MasterOptimizer
+from medpo_cli.training.processes import check_time
 from medpo_cli.training.schedule import batch_of, learning_rate, seed_of, steps_in
-from medpo_cli.training.setup import make_engine
+from medpo_cli.training.setup import make_engine, make_judge
 
 
 def train(
     vlm: VisionLanguageModel,
     examples: Sequence[Example],
+    held_out: Sequence[Example],
     terms: Sequence[Term],
     encoder: Encoder,
     config: AlignConfig,
@@ -39,41 +44,53 @@ def train(
     checkpoints: Path,
     fingerprint: str,
     resume: bool,
-) -> Iterator[Step]:
+) -> Generator[Step, None, list[Step]]:
     """Train the adapters of ``vlm`` in place; one record for each optimizer step.
 
     The loss of a step is the mean over its records. On several processes each takes every n-th record of
     the batch and gradients are summed, which gives the one-process result.
 
+    Returns:
+        The records of all steps, those of earlier sittings included.
+
     Raises:
         TryLaterError: the time limit has passed; the state is saved.
-        ConfigError: loss or gradient is not finite; the last good state is saved.
+        ConfigError: loss or gradient is not finite, or the gradient explodes; the last good state is saved.
         UnavailableError: an adapter gets no gradient at the first step.
     """
     optimizer = MasterOptimizer(vlm, config.optimizer, config.lr)
     parameters = optimizer.masters
     main = accelerator.is_main_process
     saved = Checkpoints(checkpoints, optimizer, fingerprint, keep_last=config.keep_last, write=main)
-    _enable_dropout(vlm)
 
     engine = make_engine(vlm, examples, terms, encoder, config, accelerator, context.progress)
+    set_dropout(vlm, on=True)  # not before: forest and rows are compared without it
     fit(engine, examples, config, context.progress)
 
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)
+    held = HeldOut(make_judge(engine, config), held_out, config, per_epoch, total)
     start = saved.restore() if resume else 0
     if not resume:
         saved.clear()
     _refill(engine, examples, config, range(min(start, per_epoch)), accelerator)
+    warned = False
 
     context.progress.start("align", total - start)
     with (
         saved.kept(),
         engine.kept(),
         memory_is_temporary("use --qlora, smaller images or a larger card; the state is saved"),
+        event_files(config.tensorboard if main else "", start) as write_events,
     ):
         for step in range(start, total):
-            context.check_time()
+            if config.early_stop and measurements_since_best(saved.history) >= config.early_stop:
+                context.progress.note(f"no better held-out loss in {config.early_stop} measurements: stopped early")
+                break
+            check_time(context, accelerator)
+            measure, last = held.due(step + 1), step + 1 == total
+            if measure and saved.saved != step:
+                saved.save(step)  # a signal during the measurement must not cost the steps before
             began = time.perf_counter()
             batch = batch_of(examples, step, config)
             rate = learning_rate(step, total, config)
@@ -89,36 +106,46 @@ def train(
                 _require_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             means = tally.means(len(batch), accelerator, names_of(terms))
-            if not math.isfinite(float(norm) + means["loss"]):
-                ids = ", ".join(example.id for example in batch)
-                raise ConfigError(
-                    f"training diverged at step {step + 1} (records {ids}): lower lr; state before it kept"
-                )
+            watch.check_step(float(norm), means["loss"], saved.history, batch, config)
 
             saved.done = None
             optimizer.step()
-            saved.done = step + 1
-            if saved.done % config.checkpoint_every == 0 or saved.done == total:
-                saved.save(saved.done)
-            context.progress.advance()
-            yield step_record(
+            record = step_record(
                 means,
                 terms,
                 records=len(batch),
-                step=saved.done,
-                epoch=saved.done / per_epoch,
+                step=step + 1,
+                epoch=(step + 1) / per_epoch,
                 grad_norm=float(norm),
                 lr=rate,
                 began=began,
             )
+            if measure:
+                record = held.added_to(record)
+            saved.history.append(record)
+            if measure and config.early_stop and measurements_since_best(saved.history) == 0:
+                saved.best = {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
+            saved.done = step + 1
+            if measure or last or saved.due(config.checkpoint_every, config.checkpoint_minutes):
+                saved.save(saved.done)
+
+            if not warned and watch.chosen_falls(saved.history):
+                context.progress.warn(watch.CHOSEN_FALLS)
+                warned = True
+            write_events(record)
+            context.progress.advance()
+            yield record
+    if saved.best:
+        context.progress.note(f"kept the adapter of step {best_step(saved.history)}, the best on held-out pairs")
+        _copy(saved.best, parameters)
     optimizer.settle()
+    return saved.history
 
 
-def _enable_dropout(vlm: VisionLanguageModel) -> None:
-    """Train mode for the dropout of the trained adapter only: the frozen model stays as it answers."""
-    for name, module in vlm.model.named_modules():
-        if name.endswith("lora_dropout.default"):  # not that of a frozen reference
-            module.train()
+@torch.no_grad()
+def _copy(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        parameters[name].copy_(tensor)
 
 
 def _refill(

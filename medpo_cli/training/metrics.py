@@ -11,6 +11,11 @@ from torch import Tensor
 from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
 from medpo_cli.training.objectives.evaluate import PREFERENCES
+from medpo_cli.training.objectives.scored import Scored
+from medpo_cli.training.objectives.terms import masked_sum
+
+LOGPS = {"+": "logps/chosen", "-": "logps/rejected"}
+"""Names of the summed log-probabilities of both answers under the clean image."""
 
 
 class Tally:
@@ -30,6 +35,17 @@ class Tally:
         self.add("rejected", rejected)
         self.add("accuracy", right)
 
+    def add_logps(self, batch: dict[str, Scored]) -> None:
+        """Summed log-probabilities of the needed tokens of both answers, nats."""
+        for sequence, name in LOGPS.items():
+            if sequence in batch:
+                self.add(name, masked_sum(batch[sequence].policy, batch[sequence].response))
+
+    def merge(self, other: "Tally") -> None:
+        """Add all sums of ``other``."""
+        for name, value in other.sums.items():
+            self.add(name, value)
+
     def means(self, records: int, accelerator: Accelerator, names: Sequence[str]) -> dict[str, float]:
         """Every sum of all processes divided by ``records``; 0 for a name that nothing was added to."""
         zero = torch.zeros((), dtype=torch.float64, device=accelerator.device)
@@ -40,7 +56,12 @@ class Tally:
 
 def names_of(terms: Sequence[Term]) -> list[str]:
     """Every sum that a step has under ``terms``."""
-    return ["loss", "tokens", "chosen", "rejected", "accuracy", *(term.key for term in terms)]
+    return ["loss", "tokens", "chosen", "rejected", "accuracy", *(term.key for term in terms), *_logps_of(terms)]
+
+
+def _logps_of(terms: Sequence[Term]) -> list[str]:
+    read = {sequence for term in terms for sequence in term.sequences}
+    return [name for sequence, name in LOGPS.items() if sequence in read]
 
 
 def step_record(
@@ -71,7 +92,7 @@ def step_record(
         step=step,
         epoch=epoch,
         loss=means["loss"],
-        terms={term.key: means[term.key] for term in terms},
+        terms={name: means[name] for name in [*(term.key for term in terms), *_logps_of(terms)]},
         rewards={"chosen": means["chosen"], "rejected": means["rejected"]} if ranked else {},
         margin=means["chosen"] - means["rejected"],
         accuracy=means["accuracy"],

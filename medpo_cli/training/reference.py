@@ -1,6 +1,7 @@
 """The frozen reference policy: the same rows with adapters off, without gradient, computed once where kept."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -39,6 +40,12 @@ class Reference:
         self.store = RowStore(limit, folder)
         speaker = adapter_digest or vlm.adapter_digest
         self.prefix = short_hash(vlm.digest, str(speaker), vlm.quantization, str(vlm.dtype), vlm.device.type)
+
+    def with_memory(self, limit: int) -> "Reference":
+        """The same policy with another, empty memory of ``limit`` bytes."""
+        other = copy(self)
+        other.store = RowStore(limit)
+        return other
 
     def get(self, layout: Layout, features: Sequence[ImageFeatures]) -> Frozen:
         """Log-probabilities and states of one forward pass, from the store if every row is there."""

@@ -1,6 +1,7 @@
 """The engine of a run, put together from its settings."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -50,6 +51,16 @@ def make_engine(
         auxiliary=getattr(vlm.model, NAME, None),
         apart=folder is not None,
     )
+
+
+def make_judge(engine: Engine, config: AlignConfig) -> Engine:
+    """The same engine for held-out records, with memories of its own: training's stay a function of the step."""
+    judge = copy(engine)
+    if not config.reference_cache:
+        limit = REFERENCE_BYTES if config.held_out else 0
+        judge.reference = engine.reference.with_memory(limit)
+        judge.second = engine.second and engine.second.with_memory(limit)
+    return judge
 
 
 def wants_two(terms: Sequence[Term]) -> bool:

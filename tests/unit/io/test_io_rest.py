@@ -61,6 +61,28 @@ def test_heartbeat_says_little_and_then_less() -> None:
     assert progress_line("x", 2, 4, 50.0) == "x 2/4, 25.0 s each, 0:50 left"
 
 
+def test_a_warning_passes_quiet_and_a_note_does_not() -> None:
+    said: list[str] = []
+    beat = Heartbeat(Messages("align", quiet=True, emit=said.append))
+    beat.note("curves")
+    beat.warn("falls")
+    assert said == ["medpo align: warning: falls"]
+
+
+def test_of_several_processes_only_the_first_speaks_but_every_error_is_heard(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    messages = Messages("align", log_file=tmp_path / "log", emit=said.append)
+    for name, value in {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    messages("info", "a")
+    messages("warning", "b")
+    messages("error", "c")
+    assert said == ["medpo align: error: c"]
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
 def test_manifest_hides_paths_outside_the_root(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert private("--beta", tmp_path) == "--beta"

@@ -1,11 +1,8 @@
 """``align`` from records to an adapter folder, on a tiny LLaVA."""
 
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +54,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(root: Path, **changes: Any) -> AlignConfig:
-    settings = {"model": str(root / "llava"), "batch": 2, "rank": 4, "lr": 1e-2, "device": "cpu", **changes}
+    settings = {"model": str(root / "llava"), "batch": 2, "rank": 4, "lr": 1e-2, "device": "cpu", "curves": False}
+    settings |= changes
     return AlignConfig(**settings)
 
 
@@ -217,7 +215,7 @@ def test_every_method_trains(root: Path, tmp_path: Path, method: str) -> None:
     assert steps[-1].loss < steps[0].loss
     if method == "sft":
         assert steps[0].rewards == {}
-        assert set(steps[0].terms) == {"nll"}
+        assert set(steps[0].terms) == {"nll", "logps/chosen"}
 
 
 def test_qlora_trains_on_the_cpu(root: Path, tmp_path: Path) -> None:
@@ -325,7 +323,7 @@ def test_no_corrupted_image_at_all_is_said(root: Path, tmp_path: Path) -> None:
     steps = list(align.run(pairs, config(root), Context(root, progress=notes), output=tmp_path / "x"))
     assert any("visual term is off" in line for line in notes.lines)
     assert any("17 image tokens" in line for line in notes.lines)
-    assert set(steps[0].terms) == {"rank", "kl"}
+    assert set(steps[0].terms) == {"rank", "kl", "logps/chosen", "logps/rejected"}
 
 
 def bad_records() -> Iterator[tuple[Case, str, str]]:
@@ -392,40 +390,6 @@ def test_divergence_stops_with_the_last_good_state(root: Path, tmp_path: Path) -
     assert not (tmp_path / "x").exists()
 
 
-TWO = """
-import sys
-from pathlib import Path
-from data.training_pairs import PAIRS
-from medpo_cli.io.context import Context
-from medpo_cli.schema.config import AlignConfig
-from medpo_cli.schema.objectives import AnyTerm
-from medpo_cli.stages import align
-from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.features import FeatureCache
-from medpo_cli.training.objectives.table import METHODS
-from medpo_cli.training.verify import difference
-
-root, output = Path(sys.argv[1]), Path(sys.argv[2])
-config = AlignConfig(model=str(root / "llava"), batch=3, rank=4, lr=1e-3, epochs=2, device="cpu")
-list(align.run(PAIRS, config, Context(root), output=output))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_adapter_of_one(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "two.py").write_text(TWO)
-    tests = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": tests, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29512"]
-    for name, command in (("one", [sys.executable]), ("two", launch)):
-        arguments = [*command, str(tmp_path / "two.py"), str(root), str(tmp_path / name)]
-        subprocess.run(arguments, env=environment, check=True, capture_output=True, timeout=200)
-    one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5)
-
-
 def test_a_reference_cache_serves_the_next_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = {"reference_cache": str(tmp_path / "cache"), "epochs": 2}
     first = train(root, tmp_path / "a", **cache)
@@ -488,4 +452,5 @@ def test_an_own_objective(root: Path, tmp_path: Path) -> None:
     composed = [{"kind": "rank", "scope": "span"}, {"kind": "kl", "weight": 0.5, "scope": "response"}]
     terms = msgspec.convert(composed, list[AnyTerm])
     steps = train(root, tmp_path / "x", terms=terms)
-    assert steps[0].terms.keys() == {"rank", "kl"}
+    assert {"rank", "kl"} <= steps[0].terms.keys()
+    assert not {"visual", "nll"} & steps[0].terms.keys()

@@ -1,0 +1,31 @@
+"""How long a pair may be: nothing is ever cut, because cut image tokens or spans train on something else."""
+
+from medpo_cli.errors import RecordError
+from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.training.batches import Example
+
+
+def longest_of(vlm: VisionLanguageModel) -> int:
+    """Tokens that the language model was built for; 0 where its configuration does not say."""
+    return int(getattr(vlm.base.config.get_text_config(), "max_position_embeddings", None) or 0)
+
+
+def check_length(example: Example, longest: int) -> Example:
+    """``example``, if no answer behind its prompt, images included, has more tokens than ``longest`` (0: no limit).
+
+    What counts of an answer is what training reads of it: up to its last needed token.
+
+    Raises:
+        RecordError: ``overlong``, with the numbers.
+    """
+    for unit in example.units:
+        for answer in unit.answers:
+            prompt, size = len(answer.prompt.tokens.ids), len(answer.ids)
+            if 0 < longest < prompt + size:
+                side = "$.chosen" if answer.name.endswith("+") else "$.rejected"
+                raise RecordError(
+                    "overlong",
+                    f"{prompt + size} tokens ({prompt} of prompt and images) are more than {longest} (--max-length)",
+                    "$.prompt" if prompt > longest else side,
+                )
+    return example

@@ -76,6 +76,9 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
     fallback: Annotated[
         Literal["none", "whole"], Meta(description="without a region: no corrupted image, or the whole image")
     ] = "none"
+    ladder: Annotated[
+        int, Meta(ge=0, description="also write images between clean and corrupted, so many in all (method lpoi)")
+    ] = 0
     images: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "corrupted"
     seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
 

@@ -6,6 +6,10 @@ computed here from the model's own log-probabilities, which no code of ``trainin
 
 import json
 import math
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -200,3 +204,24 @@ def check_adapter(folder: Path) -> None:
     tensors = load_file(folder / "adapter_model.safetensors")
     assert all(bool(value.isfinite().all()) for value in tensors.values())
     assert any(bool(value.any()) for name, value in tensors.items() if "lora_B" in name)
+
+
+BLOCKS = re.findall(r"```sh\n(.*?)```", (RECIPES[0].parents[1] / "docs/how-to/objectives.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block.splitlines()[0] for block in BLOCKS])
+def test_the_commands_of_the_documentation_run_as_they_stand(block: str, tmp_path: Path) -> None:
+    write_cases(tmp_path, split="validation", images=8, seed=3).rename(tmp_path / "cases.jsonl")
+    (tmp_path / "recipes").symlink_to(RECIPES[0].parent)
+    environment = {**os.environ, "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]}
+    for variable, value in {"BATCH": "64", "ALIGN_RANK": "8", "ALIGN_LORA_ALPHA": "16"}.items():
+        environment[f"MEDPO_{variable}"] = value
+    assert len(block.splitlines()) >= 4
+    step = 'medpo() { command medpo "$@" || { code=$?; [ $code -eq 3 ] || exit $code; }; }\n'
+    done = subprocess.run(
+        ["bash", "-c", step + block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = re.findall(r"-o (adapter\S*)", block)
+    assert all((tmp_path / name / "adapter_model.safetensors").exists() for name in made)

@@ -25,7 +25,6 @@ from medpo_cli.models.lora import add_lora
 from medpo_cli.models.score import answer_logprobs
 from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
-from medpo_cli.schema.objectives import NLL
 from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
 from medpo_cli.training.features import FeatureCache
@@ -286,9 +285,9 @@ def test_dpo_needs_no_spans_and_no_corrupted_image(root: Path, tmp_path: Path) -
 def test_a_composed_objective_is_not_called_by_the_name_of_a_method(root: Path, tmp_path: Path) -> None:
     rejected: list[str] = []
     context = Context(root, reject=lambda _id, error: rejected.append(f"{error.path}: {error.message}"))
-    settings = config(root, terms=[NLL(sequence="r")])
+    own = [msgspec.structs.replace(resolve("sft")[0], sequence="r")]
     with pytest.raises(BadInputError):
-        list(align.run(PAIRS[:1], settings, context, output=tmp_path / "a"))
+        list(align.run(PAIRS[:1], config(root, terms=own), context, output=tmp_path / "a"))
     assert rejected == ["$.reference: method composed needs this field"]
 
 

@@ -50,3 +50,7 @@ def test_methods_of_rankings_draw_several_answers_and_rank_them(name: str) -> No
     assert tables["sample"]["n"] >= 2
     assert tables["sample"]["temperature"] > 0
     assert tables["edit"]["emit"] == "ranking"
+
+
+def test_there_are_recipes() -> None:
+    assert {"paper", "dpo", "rrpo", "mask-dpo", "sft"} <= {path.stem for path in RECIPES}

@@ -47,6 +47,14 @@ class SampleConfig(ModelSettings, frozen=True, kw_only=True):
 class EditConfig(Settings, frozen=True, kw_only=True):
     """Settings of ``medpo edit``."""
 
+    emit: Annotated[
+        Literal["pairs", "ranking"],
+        Meta(description="pairs; ranking: all answers of a sample with rewards (perpo, s-dpo, p3o)"),
+    ] = "pairs"
+    reward: Annotated[
+        Literal["facts", "exact", "edit-distance"],
+        Meta(description="of a ranking: F1 of the facts (closed questions: exact), same answer, or letters kept"),
+    ] = "facts"
     per_sample: Annotated[int, Meta(ge=1, description="counterfactuals per right answer")] = 1
     balance: Annotated[
         bool, Meta(description="also protect a corrected answer: one more pair with a right statement made wrong")
@@ -68,6 +76,9 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
     fallback: Annotated[
         Literal["none", "whole"], Meta(description="without a region: no corrupted image, or the whole image")
     ] = "none"
+    ladder: Annotated[
+        int, Meta(ge=0, description="also write images between clean and corrupted, so many in all (method lpoi)")
+    ] = 0
     images: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "corrupted"
     seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
 

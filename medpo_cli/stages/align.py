@@ -144,10 +144,11 @@ def _spool(
     from medpo_cli.training.needs import check_fields
 
     taken = []
+    objective = "composed" if config.terms else config.method
     context.progress.start("read records")
     for record in records:
         try:
-            check_fields(record, terms, config.method)
+            check_fields(record, terms, objective)
             for ref, field in _images(record, terms):
                 views(ref, field)
         except RecordError as error:

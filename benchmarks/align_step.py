@@ -27,11 +27,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from runners import peers
-from workload.cases import PEERS, VARIANTS, Variant, Workspace
+from runners import peer_llamafactory, peer_msswift, peer_trl
+from workload.cases import VARIANTS, Variant, Workspace
 from workload.process import ChildError, Usage, own, run
 from workload.report import table
 
+COMMANDS = {
+    "trl": peer_trl.command,
+    "ms-swift": peer_msswift.command,
+    "llamafactory": peer_llamafactory.command,
+}
 RANKS = {"llava-b": 16, "qwen3-vl-4b-random": 128, "qwen3-vl-tiny": 4, "llava-tiny": 4}
 DEFAULT_RANK = 24
 
@@ -79,7 +84,7 @@ def arguments() -> argparse.Namespace:
 def present(name: str, folder: Path) -> bool:
     """Whether the variant can run; says so once where it cannot."""
     tool = VARIANTS[name].tool
-    if tool not in PEERS or (folder / tool / "bin" / "python").exists():
+    if tool not in COMMANDS or (folder / tool / "bin" / "python").exists():
         return True
     print(f"{name}: no environment at {folder / tool}, left out (see benchmarks/README.md)", file=sys.stderr)
     return False
@@ -135,9 +140,9 @@ def start(
     """Run one child; what it used and, where it is our own, what it wrote."""
     scratch = space.scratch(variant.tool)
     log = scratch / "log"
-    if variant.tool in PEERS:
-        argv, extra = peers.command(variant.tool, job, (options.peers / variant.tool).resolve(), scratch)
-        return run(argv, log=log, cwd=scratch, extra=extra), {}
+    if variant.tool in COMMANDS:
+        argv = COMMANDS[variant.tool](job, (options.peers / variant.tool).absolute(), scratch)
+        return run(argv, log=log, cwd=scratch), {}
     result = scratch / "result.json"
     usage = own(f"runners/{variant.tool}.py", job | {"result": str(result)}, log=log)
     return usage, json.loads(result.read_text())

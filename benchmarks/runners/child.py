@@ -62,11 +62,3 @@ def start_adapters(model: torch.nn.Module) -> None:
         if "lora_" in name:
             draw = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
             parameter.data.copy_(draw * (0.02 if "lora_B" in name else parameter.shape[1] ** -0.5))
-
-
-def read_pairs(folder: str) -> list[dict[str, Any]]:
-    """The pairs that ``workload/pairs.py`` wrote."""
-    with open(Path(folder) / "pairs.jsonl", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from child import read_pairs, start_adapters, train
+from child import start_adapters, train
 
 from medpo_cli.imaging.window import load_view
 from medpo_cli.io.context import Context
@@ -18,6 +18,7 @@ from medpo_cli.training.batches import Encoder
 from medpo_cli.training.engine import Engine
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.reference import FeatureCache, Reference
+from runners.data import read_pairs
 
 PROOF = RegionProof(
     mask="0" * 64, voxels=4, fraction=0.1, changed=1.0, outside="0" * 64, contrast_before=9.0, contrast_after=0.0

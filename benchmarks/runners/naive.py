@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from child import read_pairs, start_adapters, train
+from child import start_adapters, train
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from torch import Tensor
@@ -19,9 +19,9 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoModelForImageTextToText
 
 from medpo_cli.models.processor import load_processor
+from runners.data import TARGETS, read_pairs
 
 BETA, GAMMA, ALPHA, LAMBDA = 0.1, 0.1, 0.01, 0.5
-TARGETS = r"model\.language_model\..*\.(q|k|v|o|gate|up|down)_proj"
 
 
 class Naive:
@@ -54,7 +54,7 @@ class Naive:
         """Loss of step ``number``; gradients are added."""
         ready = [self.ready[(number * self.batch + i) % len(self.ready)] for i in range(self.batch)]
         n = len(ready)
-        policy, reference, ids, span, chosen, rejected = self._sides([one["image"] for one in ready])
+        policy, reference, span, chosen, rejected = self._sides([one["image"] for one in ready])
         *_, bad_chosen, bad_rejected = self._sides([one["corrupted"] for one in ready])
         p, r = policy[:n], reference[:n]
         kl = LAMBDA * (r.exp() * (r - p)).sum(-1) + (1 - LAMBDA) * (p.exp() * (p - r)).sum(-1)
@@ -70,7 +70,7 @@ class Naive:
         policy, ids, span = self._call(rows)
         tokens = (policy - reference).gather(-1, ids[..., None])[..., 0]
         ratio = (tokens * span).sum(-1)
-        return policy, reference, ids, span, ratio[: len(ready)], ratio[len(ready) :]
+        return policy, reference, span, ratio[: len(ready)], ratio[len(ready) :]
 
     def _call(self, rows: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         pad = torch.nn.utils.rnn.pad_sequence

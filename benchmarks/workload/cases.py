@@ -45,7 +45,6 @@ VARIANTS = {
     "llamafactory": Variant("LLaMA-Factory 0.9.5 dpo", "llamafactory"),
     "trl": Variant("TRL 1.16 dpo", "trl"),
 }
-PEERS = ("trl", "ms-swift", "llamafactory")
 
 
 class Workspace:

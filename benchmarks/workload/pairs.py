@@ -52,9 +52,7 @@ def make(kind: str, count: int, *, questions: int = 1, share_corrupted: bool = F
                 "corrupted": f"bad-{group if share_corrupted else number}.png",
                 "prompt": " ".join(draw.choices(WORDS, k=QUESTION)),
                 **{name: " ".join(side) for name, side in sides.items()},
-                "spans": [
-                    {name: _offsets(side, start, start + 3) for name, side in sides.items()} for start in starts
-                ],
+                "spans": [{name: _offsets(side, start, start + 3) for name, side in sides.items()} for start in starts],
             }
         )
     return made

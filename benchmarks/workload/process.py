@@ -44,9 +44,15 @@ def run(argv: list[str], *, log: Path, cwd: Path, extra: dict[str, str] | None =
     Raises:
         ChildError: exit status other than 0, or over the limit.
     """
+    environment = {**os.environ, **QUIET, **(extra or {})}
     with open(log, "wb") as file:
         child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd, env={**os.environ, **QUIET, **(extra or {})}
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            cwd=cwd,
+            env={**os.environ, **QUIET, **(extra or {})},
         )
     deadline = time.monotonic() + limit
     pid, status, usage = os.wait4(child.pid, os.WNOHANG)

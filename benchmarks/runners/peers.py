@@ -1,3 +1,0 @@
-"""Not yet."""
-def command(tool, job, env, scratch):
-    return [], {}

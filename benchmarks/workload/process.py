@@ -52,7 +52,7 @@ def run(argv: list[str], *, log: Path, cwd: Path, extra: dict[str, str] | None =
             stdout=file,
             stderr=file,
             cwd=cwd,
-            env={**os.environ, **QUIET, **(extra or {})},
+            env=environment,
         )
     deadline = time.monotonic() + limit
     pid, status, usage = os.wait4(child.pid, os.WNOHANG)

@@ -54,13 +54,19 @@ def main() -> None:
             for one in rows:
                 print(f"{repeat + 1}/{options.repeats} {one['model']} {one['kind']} {one['title']}", file=sys.stderr)
                 measure(one, options, space)
+                keep(options.json, rows, [])
         print(table(rows, options.device))
         checks = [] if options.device == "cuda" else [exactness(model, options, space) for model in options.models]
     for check in checks:
         print("\n{model}: loss within {loss:.1e}, gradients within {gradient:.1e} (relative), float64".format(**check))
-    if options.json:
+    keep(options.json, rows, checks)
+
+
+def keep(path: Path | None, rows: list[dict[str, Any]], checks: list[dict[str, Any]]) -> None:
+    """Write what there is so far."""
+    if path:
         facts = {"machine": platform.processor() or platform.machine(), "argv": sys.argv[1:]}
-        options.json.write_text(json.dumps({**facts, "rows": rows, "exactness": checks}, indent=1))
+        path.write_text(json.dumps({**facts, "rows": rows, "exactness": checks}, indent=1))
 
 
 def arguments() -> argparse.Namespace:

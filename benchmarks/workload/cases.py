@@ -1,5 +1,6 @@
 """Which tool runs what: the table of variants, and the work folder with models and data."""
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,8 +73,8 @@ class Workspace:
         return self._once(folder, job | {"questions": questions, "share_corrupted": share_corrupted})
 
     def scratch(self, name: str) -> Path:
-        """An empty folder for one child."""
-        folder = self.folder / "scratch" / name
+        """An empty folder for one child of this driver."""
+        folder = self.folder / f"scratch-{os.getpid()}" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder

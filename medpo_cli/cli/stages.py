@@ -18,7 +18,7 @@ from medpo_cli.io.manifest import versions
 from medpo_cli.io.output import Output
 from medpo_cli.io.stream import read_all
 from medpo_cli.schema import config as schema
-from medpo_cli.schema.records import Case, Pair, Record, Sample, Score, Summary
+from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Score, Summary
 
 DEMO_FOLDER = Path("medpo-demo")
 ADAPTER = "adapter"
@@ -156,7 +156,7 @@ STAGES = {
         Stage(
             "align",
             schema.AlignConfig,
-            _only(Pair),
+            _only(Pair, Ranking),
             _align,
             default_input=pairs_here,
             prepare=demo_model,

@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from medpo_cli.errors import UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family import check_kind
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
@@ -119,7 +120,7 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def _check_kind(folder: Path, trust_remote_code: bool) -> None:
-    """Refuse configurations that transformers does not know as image-text models."""
+    """Refuse configurations that transformers does not know as image-text models, or medpo cannot use."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -132,6 +133,7 @@ def _check_kind(folder: Path, trust_remote_code: bool) -> None:
             f"{folder} holds a {config.model_type} model, which takes no images: give an image-text model "
             "such as LLaVA, Qwen-VL, Gemma 3 or SmolVLM"
         )
+    check_kind(config)
 
 
 def _processor(folder: Path, trust_remote_code: bool) -> Any:

@@ -13,10 +13,13 @@ from torch import nn
 
 from medpo_cli.errors import MedpoError, UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.folder import check_adapter_folder
 from medpo_cli.models.load import quiet
 
 REFERENCE = "reference"
 """Name of the frozen copy of an adapter that training continues."""
+SECOND = "second"
+"""Name of a further frozen adapter: the second reference of an objective that has two."""
 
 
 def add_lora(
@@ -75,6 +78,16 @@ def continue_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
     check_language_only(vlm)
 
 
+def load_second(vlm: VisionLanguageModel, folder: Path | str) -> None:
+    """Load one more frozen adapter beside those that are there, as the second reference."""
+    check_adapter_folder(Path(folder))
+    with quiet():
+        vlm.model.load_adapter(str(folder), SECOND, is_trainable=False, local_files_only=True)
+        vlm.model.set_adapter("default")
+    vlm.model.eval()
+    check_language_only(vlm)
+
+
 def language_linears(vlm: VisionLanguageModel) -> str:
     """A regular expression that matches the full names of the language model's linear layers only."""
     prefix = vlm.family.language_prefix + "."
@@ -107,16 +120,17 @@ def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
 
 
 @contextmanager
-def reference(vlm: VisionLanguageModel) -> Iterator[None]:
+def reference(vlm: VisionLanguageModel, adapter: str = "") -> Iterator[None]:
     """The frozen reference policy: adapters off, or the frozen copy of the adapter that training began with.
 
-    A model without adapters is its own reference.
+    A model without adapters is its own reference. ``adapter`` names another frozen adapter to speak instead.
     """
     if vlm.model is vlm.base:
         yield
         return
-    if REFERENCE in vlm.model.peft_config:
-        vlm.model.set_adapter(REFERENCE)
+    other = adapter or (REFERENCE if REFERENCE in vlm.model.peft_config else "")
+    if other:
+        vlm.model.set_adapter(other)
         try:
             yield
         finally:

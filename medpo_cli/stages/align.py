@@ -1,4 +1,4 @@
-"""``align``: pairs in, one step record per optimizer step out, an adapter folder at the end."""
+"""``align``: pairs or rankings in, one step record per optimizer step out, an adapter folder at the end."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,12 +10,13 @@ import msgspec
 from medpo_cli.errors import BadInputError, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import AlignConfig
-from medpo_cli.schema.records import Case, Pair, Step
+from medpo_cli.schema.records import Case, ImageRef, Step
 
 if TYPE_CHECKING:
     from medpo_cli.models.base import VisionLanguageModel
-    from medpo_cli.training.batches import Encoder, Example
-    from medpo_cli.training.objectives.methods import Term
+    from medpo_cli.schema.objectives import Term
+    from medpo_cli.training.batches import Example
+    from medpo_cli.training.encoder import Encoder
     from medpo_cli.training.views import Views
 
 WITHOUT_EFFECT = {"checkpoint_every", "keep_last", "verify", "device"}
@@ -31,7 +32,7 @@ def run(
     Checkpoints lie beside the adapter in ``OUTPUT.checkpoints``.
 
     Args:
-        records: pairs; other records are rejected.
+        records: pairs or rankings, as the objective asks; other records are rejected.
         config: objective, adapter and training.
         context: root, rejects, progress, time limit.
         output: adapter folder, written whole at the end (a plain PEFT folder); replaced if it exists.
@@ -42,7 +43,7 @@ def run(
 
     Raises:
         ConfigError: settings that do not fit together or another run's checkpoint; training diverged.
-        BadInputError: no usable pair.
+        BadInputError: no usable record.
         TryLaterError: the time limit has passed; the state is saved.
         UnavailableError: the model cannot be loaded or aligned.
     """
@@ -50,26 +51,34 @@ def run(
     from accelerate import Accelerator
 
     from medpo_cli.models.lora import save_adapter
-    from medpo_cli.training.batches import Encoder
+    from medpo_cli.schema.objectives import KTO
+    from medpo_cli.training.auxiliary import add_head
     from medpo_cli.training.checkpoint import replace_folder
+    from medpo_cli.training.encoder import Encoder, with_mismatches
     from medpo_cli.training.loop import train
+    from medpo_cli.training.setup import add_second, check_references
     from medpo_cli.training.views import Views
 
     terms = _terms(config)
+    check_references(terms, config)
     views = Views(context)
-    pairs = _spool(records, terms, config, context, views)
-    if not pairs:
-        raise BadInputError("no usable pair to align with")
-    terms = _without_visual(terms, pairs, context)
+    taken = _spool(records, terms, config, context, views)
+    if not taken:
+        raise BadInputError("no usable record to align with")
+    terms = _of_use(terms, taken, context)
 
     accelerator = Accelerator(cpu=config.device == "cpu" or not torch.cuda.is_available())
     alone = accelerator.num_processes == 1
     vlm = _model(config, config.device if alone else str(accelerator.device))
+    add_second(vlm, config)
+    add_head(vlm, terms)
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
-    examples = list(_examples(pairs, encoder, context))
+    examples = list(_examples(taken, encoder, context))
+    if any(isinstance(term, KTO) for term in terms):
+        examples = with_mismatches(examples)
     if not examples:
-        raise BadInputError("no usable pair to align with")
+        raise BadInputError("no usable record to align with")
     context.progress.note(_image_tokens(examples))
     yield from train(
         vlm,
@@ -80,7 +89,7 @@ def run(
         context,
         accelerator,
         checkpoints=output.with_name(output.name + ".checkpoints"),
-        fingerprint=_fingerprint(pairs, examples, config, vlm),
+        fingerprint=_fingerprint(taken, examples, config, vlm),
         resume=resume,
     )
     if accelerator.is_main_process:
@@ -100,41 +109,55 @@ def _terms(config: AlignConfig) -> "tuple[Term, ...]":
         kl_forward=config.kl_forward,
         kl_scope=config.kl_scope,
         nll=config.nll,
+        papo=config.papo,
+        composed=config.terms,
     )
 
 
 def _spool(
     records: Iterable[Case], terms: "Sequence[Term]", config: AlignConfig, context: Context, views: "Views"
-) -> list[Pair]:
-    """All pairs that have the fields and images that the objective needs."""
-    from medpo_cli.training.batches import check_fields
+) -> list[Case]:
+    """All records that have the fields and images that the objective needs."""
+    from medpo_cli.training.needs import check_fields
 
-    visual = any(name.startswith("'") for term in terms for name in term.sequences)
-    pairs = []
-    context.progress.start("read pairs")
+    taken = []
+    context.progress.start("read records")
     for record in records:
         try:
-            pair = check_fields(record, terms, config.method)
-            for ref in pair.images:
-                views(ref, "$.image")
-            if visual and pair.corrupted:
-                views(pair.corrupted.image, "$.corrupted.image")
+            check_fields(record, terms, config.method)
+            for ref, field in _images(record, terms):
+                views(ref, field)
         except RecordError as error:
             context.reject(record.id, error)
         else:
-            pairs.append(pair)
+            taken.append(record)
         context.progress.advance()
-    return pairs
+    return taken
 
 
-def _without_visual(terms: "tuple[Term, ...]", pairs: Sequence[Pair], context: Context) -> "tuple[Term, ...]":
-    """The objective; its terms under the corrupted image leave it where no pair has one."""
-    seen = sum(pair.corrupted is not None for pair in pairs)
-    kept = tuple(term for term in terms if seen or not term.sequences[0].startswith("'"))
+def _images(record: Case, terms: "Sequence[Term]") -> "Iterator[tuple[ImageRef, str]]":
+    """All images that the objective shows with ``record``, with their fields."""
+    from medpo_cli.schema.extras import WHERE, extras
+
+    names = {name for term in terms for name in term.sequences}
+    yield from ((ref, "$.image") for ref in record.images)
+    if record.corrupted and any(name.startswith("'") for name in names):
+        yield record.corrupted.image, "$.corrupted.image"
+    more = extras(record)
+    if more.twin and any(name.startswith("2:") for name in names):
+        yield more.twin.image, f"{WHERE}.twin.image"
+    if "#" in names:
+        yield from ((ref, f"{WHERE}.ladder[{step}]") for step, ref in enumerate(more.ladder or ()))
+
+
+def _of_use(terms: "tuple[Term, ...]", taken: Sequence[Case], context: Context) -> "tuple[Term, ...]":
+    """The objective; optional terms under the corrupted image leave it where no record has one."""
+    seen = sum(record.corrupted is not None for record in taken)
+    kept = tuple(term for term in terms if seen or not term.optional)
     if len(kept) < len(terms):
         context.progress.note("no pair has a corrupted image: the visual term is off (medpo corrupt makes them)")
-    elif any(term.sequences[0].startswith("'") for term in terms):
-        context.progress.note(f"{seen} of {len(pairs)} pairs have a corrupted image")
+    elif any(term.optional for term in terms):
+        context.progress.note(f"{seen} of {len(taken)} pairs have a corrupted image")
     return kept
 
 
@@ -158,13 +181,13 @@ def _model(config: AlignConfig, device: str) -> "VisionLanguageModel":
     return vlm
 
 
-def _examples(pairs: Sequence[Pair], encoder: "Encoder", context: Context) -> "Iterator[Example]":
-    context.progress.start("encode pairs", len(pairs))
-    for number, pair in enumerate(pairs):
+def _examples(taken: Sequence[Case], encoder: "Encoder", context: Context) -> "Iterator[Example]":
+    context.progress.start("encode records", len(taken))
+    for number, record in enumerate(taken):
         try:
-            yield encoder.example(pair, number)
+            yield encoder.example(record, number)
         except RecordError as error:
-            context.reject(pair.id, error)
+            context.reject(record.id, error)
         context.progress.advance()
 
 
@@ -177,19 +200,25 @@ def _image_tokens(examples: "Sequence[Example]") -> str:
         for answer in unit.answers[:1]
     }
     low, high = min(counts), max(counts)
-    return f"{len(examples)} pairs, {low if low == high else f'{low}-{high}'} image tokens each"
+    return f"{len(examples)} records, {low if low == high else f'{low}-{high}'} image tokens each"
 
 
 def _fingerprint(
-    pairs: Sequence[Pair], examples: "Sequence[Example]", config: AlignConfig, vlm: "VisionLanguageModel"
+    taken: Sequence[Case], examples: "Sequence[Example]", config: AlignConfig, vlm: "VisionLanguageModel"
 ) -> str:
-    """Hash of all that decides the adapter: pairs, pixels, settings, model."""
+    """Hash of all that decides the adapter: records, pixels, settings, model."""
+    from medpo_cli.models.folder import digest
+
     settings = {name: value for name, value in msgspec.to_builtins(config).items() if name not in WITHOUT_EFFECT}
     settings["model"], settings["adapter"] = vlm.digest, vlm.adapter_digest
+    settings["reference_cache"] = bool(config.reference_cache)  # where it lies does not matter
+    if config.reference_adapter:
+        settings["reference_adapter"] = digest(Path(config.reference_adapter))
     key = hashlib.blake2b(msgspec.json.encode(settings, order="sorted"), digest_size=16)
-    for pair in pairs:
-        key.update(msgspec.json.encode(pair) + b"\n")
+    for record in taken:
+        key.update(msgspec.json.encode(record) + b"\n")
     for example in examples:
         for unit in example.units:
-            key.update(unit.answers[0].prompt.content.encode())
+            for answer in unit.answers:
+                key.update(answer.prompt.content.encode())
     return key.hexdigest()

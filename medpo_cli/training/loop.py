@@ -14,14 +14,15 @@ from medpo_cli.io.context import Context
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
-from medpo_cli.training.batches import Encoder, Example
+from medpo_cli.training.batches import Example
 from medpo_cli.training.checkpoint import Checkpoints
-from medpo_cli.training.engine import Engine, choose_forest
+from medpo_cli.training.encoder import Encoder
+from medpo_cli.training.engine import Engine
 from medpo_cli.training.metrics import names_of, step_record
-from medpo_cli.training.objectives.methods import Term
-from medpo_cli.training.reference import REFERENCE_BYTES, FeatureCache, Reference
 from medpo_cli.training.schedule import batch_of, learning_rate, seed_of, steps_in
+from medpo_cli.training.setup import make_engine
 
 
 def train(
@@ -53,10 +54,7 @@ def train(
     saved = Checkpoints(checkpoints, vlm.model, optimizer, fingerprint, keep_last=config.keep_last, write=main)
     _enable_dropout(vlm)
 
-    features = FeatureCache(vlm, encoder.encode_prompt)
-    reference = Reference(vlm, terms, REFERENCE_BYTES if config.epochs > 1 else 0)
-    forest = choose_forest(vlm, examples, terms, features, config, context.progress)
-    engine = Engine(vlm, terms, features, reference, accelerator, forest=forest)
+    engine = make_engine(vlm, examples, terms, encoder, config, accelerator, context.progress)
 
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)
@@ -66,7 +64,11 @@ def train(
     _refill(engine, examples, config, range(min(start, per_epoch)), accelerator)
 
     context.progress.start("align", total - start)
-    with saved.kept(), memory_is_temporary("use --qlora, smaller images or a larger card; the state is saved"):
+    with (
+        saved.kept(),
+        engine.kept(),
+        memory_is_temporary("use --qlora, smaller images or a larger card; the state is saved"),
+    ):
         for step in range(start, total):
             context.check_time()
             began = time.perf_counter()
@@ -119,7 +121,7 @@ def _refill(
     engine: Engine, examples: Sequence[Example], config: AlignConfig, steps: range, accelerator: Accelerator
 ) -> None:
     """After a resume: what the first epoch had left in the reference's memory, from the same micro-batches."""
-    if engine.reference.limit == 0:
+    if not engine.reference.store.used:
         return
     for step in steps:
         share = batch_of(examples, step, config)[accelerator.process_index :: accelerator.num_processes]

@@ -8,8 +8,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
-from medpo_cli.training.objectives.methods import Term
+from medpo_cli.training.objectives.evaluate import PREFERENCES
 
 
 class Tally:
@@ -23,11 +24,11 @@ class Tally:
         value = values.detach().double().sum()
         self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def add_rewards(self, chosen: Tensor, rejected: Tensor) -> None:
-        """Rewards of both answers of each record, nats times beta, ``[B]``."""
+    def add_rewards(self, chosen: Tensor, rejected: Tensor, right: Tensor) -> None:
+        """Rewards of both answers of each record, nats times beta, and whether they are in order, ``[B]``."""
         self.add("chosen", chosen)
         self.add("rejected", rejected)
-        self.add("accuracy", chosen > rejected)
+        self.add("accuracy", right)
 
     def means(self, records: int, accelerator: Accelerator, names: Sequence[str]) -> dict[str, float]:
         """Every sum of all processes divided by ``records``; 0 for a name that nothing was added to."""
@@ -39,7 +40,7 @@ class Tally:
 
 def names_of(terms: Sequence[Term]) -> list[str]:
     """Every sum that a step has under ``terms``."""
-    return ["loss", "tokens", "chosen", "rejected", "accuracy", *(term.name for term in terms)]
+    return ["loss", "tokens", "chosen", "rejected", "accuracy", *(term.key for term in terms)]
 
 
 def step_record(
@@ -65,12 +66,12 @@ def step_record(
         lr: used in it.
         began: ``time.perf_counter()`` at its start.
     """
-    ranked = any(term.name == "rank" for term in terms)
+    ranked = any(isinstance(term, PREFERENCES) for term in terms)
     return Step(
         step=step,
         epoch=epoch,
         loss=means["loss"],
-        terms={term.name: means[term.name] for term in terms},
+        terms={term.key: means[term.key] for term in terms},
         rewards={"chosen": means["chosen"], "rejected": means["rejected"]} if ranked else {},
         margin=means["chosen"] - means["rejected"],
         accuracy=means["accuracy"],

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from data.method_records import rankings
 from data.training_pairs import PAIRS, encode, picture
 from peft import PeftModel
 from PIL import Image
@@ -25,11 +26,13 @@ from medpo_cli.models.lora import add_lora
 from medpo_cli.models.score import answer_logprobs
 from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import AnyTerm
 from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
-from medpo_cli.training.engine import difference
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.objectives.table import METHODS
+from medpo_cli.training.verify import difference
 
 LN2 = math.log(2)
 
@@ -206,7 +209,7 @@ def test_shared_prefixes_are_exact_in_four_bit(root: Path) -> None:
     add_lora(vlm, rank=4)
     terms = resolve("fire-mpo", nll=1.0)
     encoder, examples = encode(vlm, terms, PAIRS)
-    assert difference(vlm, examples, terms, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
+    assert difference(vlm, examples, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
 
 
 def test_forest_and_rows_train_the_same_adapter(root: Path, tmp_path: Path) -> None:
@@ -284,7 +287,7 @@ def test_dpo_needs_no_spans_and_no_corrupted_image(root: Path, tmp_path: Path) -
 
 def test_refusals(root: Path, tmp_path: Path) -> None:
     empty: list[Pair] = []
-    with pytest.raises(BadInputError, match="no usable pair"):
+    with pytest.raises(BadInputError, match="no usable record"):
         list(align.run(empty, config(root, model="/nowhere"), Context(root), output=tmp_path / "x"))
     with pytest.raises(ConfigError, match="gamma: method dpo"):
         train(root, tmp_path / "x", method="dpo", gamma=0.5)
@@ -308,10 +311,12 @@ from pathlib import Path
 from data.training_pairs import PAIRS
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import AnyTerm
 from medpo_cli.stages import align
-from medpo_cli.training.engine import difference
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.features import FeatureCache
+from medpo_cli.training.objectives.table import METHODS
+from medpo_cli.training.verify import difference
 
 root, output = Path(sys.argv[1]), Path(sys.argv[2])
 config = AlignConfig(model=str(root / "llava"), batch=3, rank=4, lr=1e-3, epochs=2, device="cpu")
@@ -332,3 +337,68 @@ def test_two_processes_give_the_adapter_of_one(root: Path, tmp_path: Path) -> No
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5)
+
+
+def test_a_reference_cache_serves_the_next_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = {"reference_cache": str(tmp_path / "cache"), "epochs": 2}
+    first = train(root, tmp_path / "a", **cache)
+    assert first[0].margin == 0.0
+    assert list((tmp_path / "cache").glob("rows-*.safetensors"))
+    monkeypatch.setattr("medpo_cli.training.reference.Reference._compute", lambda *_: pytest.fail("computed again"))
+    second = train(root, tmp_path / "b", **cache)
+    assert [step.loss for step in first] == [step.loss for step in second]
+    assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b")
+    other = train(root, tmp_path / "c", beta=0.3, **cache)  # the reference does not know beta
+    assert other[-1].loss != first[-1].loss
+
+
+def test_records_about_one_image_can_be_trained_together(root: Path, tmp_path: Path) -> None:
+    pairs = [msgspec.structs.replace(pair, id=f"{pair.id}{i}") for i in range(3) for pair in PAIRS[:3]]
+    grouped, apart = (
+        train(root, tmp_path / str(flag), pairs, batch=3, group_by_image=flag, method="dpo") for flag in (True, False)
+    )
+    assert sum(step.tokens for step in grouped) < sum(step.tokens for step in apart)
+    assert len(grouped) == len(apart)
+
+
+def test_an_objective_of_two_references(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="reference_adapter: method mrpo needs"):
+        train(root, tmp_path / "x", method="mrpo")
+    with pytest.raises(ConfigError, match="reference_adapter: method dpo has one"):
+        train(root, tmp_path / "x", method="dpo", reference_adapter="y")
+    with pytest.raises(UnavailableError, match="adapter folder"):
+        train(root, tmp_path / "x", method="mrpo", reference_adapter=str(root / "nowhere"))
+    train(root, tmp_path / "second", method="sft", epochs=3)
+    steps = train(root, tmp_path / "x", method="mrpo", reference_adapter=str(tmp_path / "second"), epochs=3, lr=1e-3)
+    assert steps[-1].loss < steps[0].loss
+    names = set(load_file(tmp_path / "x" / "adapter_model.safetensors"))
+    assert names == set(load_file(tmp_path / "second" / "adapter_model.safetensors"))
+
+
+def test_an_auxiliary_head_is_trained_resumed_and_left_out(root: Path, tmp_path: Path) -> None:
+    ext = {"align": {"degree": {"chosen": 0, "rejected": 2}}}
+    pairs = [msgspec.structs.replace(pair, ext=ext) for pair in PAIRS]
+    settings = config(root, method="spo", epochs=2, checkpoint_every=1)
+    whole = list(align.run(pairs, settings, Context(root), output=tmp_path / "whole"))
+    assert whole[-1].terms["degree"] < whole[0].terms["degree"]
+    steps = align.run(pairs, settings, Context(root), output=tmp_path / "cut")
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    list(align.run(pairs, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
+    assert not any("medpo" in name for name in load_file(tmp_path / "cut" / "adapter_model.safetensors"))
+
+
+def test_rankings_train(root: Path, tmp_path: Path) -> None:
+    for method in ("perpo", "s-dpo"):
+        steps = train(root, tmp_path / method, rankings(), method=method, epochs=4, lr=1e-3)  # type: ignore[arg-type]
+        assert steps[0].terms.keys() == {METHODS[method].terms[0].key}
+        assert steps[-1].loss < steps[0].loss
+        assert steps[-1].margin > 0
+
+
+def test_an_own_objective(root: Path, tmp_path: Path) -> None:
+    composed = [{"kind": "rank", "scope": "span"}, {"kind": "kl", "weight": 0.5, "scope": "response"}]
+    terms = msgspec.convert(composed, list[AnyTerm])
+    steps = train(root, tmp_path / "x", terms=terms)
+    assert steps[0].terms.keys() == {"rank", "kl"}

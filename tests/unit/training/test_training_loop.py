@@ -12,14 +12,15 @@ from torch import nn
 from medpo_cli.errors import BadInputError, CannotCreateError, ConfigError, UnavailableError
 from medpo_cli.io.context import Silent
 from medpo_cli.schema.config import AlignConfig
-from medpo_cli.training import engine as engines
+from medpo_cli.training import verify
 from medpo_cli.training.batches import Example
 from medpo_cli.training.checkpoint import Checkpoints, replace_folder
-from medpo_cli.training.engine import choose_forest, token_budget
+from medpo_cli.training.engine import token_budget
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.loop import _require_gradients
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
 from medpo_cli.training.schedule import batch_of, learning_rate, steps_in
+from medpo_cli.training.verify import choose_forest
 
 
 class Notes(Silent):
@@ -133,12 +134,12 @@ def test_forest_is_used_where_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None
     notes = Notes()
 
     def choose(**settings: Any) -> bool:
-        return choose_forest(vlm, examples, terms, cache, AlignConfig(**settings), notes)
+        return choose_forest(vlm, examples, cache, AlignConfig(**settings), notes)
 
     assert choose() is True
     assert choose(engine="rows") is False
     assert notes.lines == []
-    monkeypatch.setattr(engines, "difference", lambda *_: 0.5)
+    monkeypatch.setattr(verify, "difference", lambda *_: 0.5)
     assert choose() is False
     assert "differ from plain rows by 5.0e-01 nats: plain rows are used" in notes.lines[0]
     with pytest.raises(UnavailableError, match="use --engine rows"):

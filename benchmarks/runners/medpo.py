@@ -14,10 +14,11 @@ from medpo_cli.io.context import Context
 from medpo_cli.models.load import load_model
 from medpo_cli.models.lora import add_lora
 from medpo_cli.schema.records import Corrupted, ImageRef, Pair, RegionProof, Span
-from medpo_cli.training.batches import Encoder
+from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.engine import Engine
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache, Reference
+from medpo_cli.training.reference import Reference
 from runners.data import read_pairs
 
 PROOF = RegionProof(
@@ -51,7 +52,7 @@ class Medpo:
         pairs = [to_pair(one) for one in read_pairs(job["pairs"])]
         self.examples = [encoder.example(pair, number) for number, pair in enumerate(pairs)]
         features = FeatureCache(self.vlm, encoder.encode_prompt, EVERYTHING if "features" in job["cached"] else 0)
-        reference = Reference(self.vlm, terms, EVERYTHING if "reference" in job["cached"] else 0)
+        reference = Reference(self.vlm, EVERYTHING if "reference" in job["cached"] else 0)
         self.engine = Engine(self.vlm, terms, features, reference, Accelerator(cpu=job["device"] == "cpu"), forest=True)
         if job["cached"]:
             self._fill()

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--png", type=Path, default=Path("docs/images/align-curves.png"))
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--json", type=Path, default=Path("docs/images/align-curves.json"))
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
     with tempfile.TemporaryDirectory(prefix="medpo-bench-") as temporary:
@@ -48,8 +48,7 @@ def main() -> None:
             },
         }
     print(json.dumps(found, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+    options.json.write_text(json.dumps(found, indent=1) + "\n")
     draw(found, options.png)
 
 

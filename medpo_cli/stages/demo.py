@@ -74,7 +74,14 @@ def base_model(domain: str) -> Path:
 
 
 def run(
-    folder: Path, arms: Sequence[Arm], *, domain: str = "phantom", images: int, held_out: int, context: Context
+    folder: Path,
+    arms: Sequence[Arm],
+    *,
+    domain: str = "phantom",
+    images: int,
+    held_out: int,
+    split: str = "test",
+    context: Context,
 ) -> list[Summary]:
     """Sample, edit, corrupt, align and evaluate under ``folder``.
 
@@ -83,7 +90,8 @@ def run(
         arms: what to align; the one with the page also scores the base.
         domain: ``phantom`` or ``ct``.
         images: training pictures, four cases each.
-        held_out: test pictures; no picture is in both.
+        held_out: pictures to score on; none is among the training ones.
+        split: where those come from: ``test``, or ``validation`` to make a choice with.
         context: progress; its root is not used.
 
     Returns:
@@ -93,7 +101,7 @@ def run(
 
     # One thread a process, set before torch is imported: more do not help a model of this size.
     os.environ["OMP_NUM_THREADS"] = "1"
-    prepare(folder, domain, images=images, held_out=held_out, progress=context.progress)
+    prepare(folder, domain, images=images, held_out=held_out, split=split, progress=context.progress)
     context.progress.start("align and evaluate", len(arms))
     scores: dict[str, list[Score]] = {}
     versions: dict[str, str] = {}
@@ -116,7 +124,7 @@ def run(
     return summaries
 
 
-def prepare(folder: Path, domain: str, *, images: int, held_out: int, progress: Progress) -> None:
+def prepare(folder: Path, domain: str, *, images: int, held_out: int, split: str = "test", progress: Progress) -> None:
     """Cases, the model's own answers, pairs with and without corrupted images, held-out cases."""
     from medpo_cli.demo.cases import write_cases
     from medpo_cli.stages import edit, sample
@@ -124,7 +132,7 @@ def prepare(folder: Path, domain: str, *, images: int, held_out: int, progress: 
     context = Context(folder, progress=progress, reject=lambda _id, _error: None)
     progress.note(f"drawing {images} training and {held_out} held-out images")
     train = write_cases(folder, domain=domain, split="train", images=images, seed=0)
-    test = write_cases(folder, domain=domain, split="test", images=held_out, seed=0)
+    test = write_cases(folder, domain=domain, split=split, images=held_out, seed=0)
     asking = SampleConfig(model=str(base_model(domain)), **SETTINGS["sample"])
     _write(folder / "samples.jsonl", sample.run(_read(train, Case), asking, context), "sample")
     _write(folder / "pairs.jsonl", edit.run(_read(folder / "samples.jsonl", Sample), EditConfig(), context), "edit")

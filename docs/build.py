@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pages_methods import methods
 
 from medpo_cli.cli.settings import STAGES
 from medpo_cli.errors import ExitCode
+from medpo_cli.schema import extras
 from medpo_cli.schema import records as schema_records
 from medpo_cli.schema.config import StreamConfig
 from medpo_cli.schema.records import RECORDS, Part
@@ -57,6 +59,8 @@ def records() -> str:
     found += [_struct(name, kind, f"`medpo.{name}/1`: ") for name, kind in RECORDS.items()]
     inside = [kind for kind in vars(schema_records).values() if isinstance(kind, type) and issubclass(kind, Part)]
     found += [_struct(kind.__name__, kind, "Inside records: ") for kind in inside if kind is not Part]
+    mine = [kind for kind in vars(extras).values() if getattr(kind, "__module__", "") == extras.__name__]
+    found += [_struct(kind.__name__, kind, "In `ext.align`: ") for kind in mine if isinstance(kind, type)]
     return "".join(found)
 
 
@@ -126,23 +130,6 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
     return ""
-
-
-def methods() -> str:
-    """The table of objectives."""
-    from medpo_cli.training.objectives import methods as module
-
-    head = "| method | term | of | tokens | weight | beta | lambda |\n|---|---|---|---|---|---|---|\n"
-    parts = ["# Methods\n\n`medpo align --method NAME`; weights are the defaults.\n\n```text\n"]
-    parts += [(module.__doc__ or "").strip(), "\n```\n\n", head]
-    for name, terms in module.METHODS.items():
-        for term in terms:
-            beta = term.beta if term.kind == "rank" else ""
-            share = term.forward if term.kind == "kl" else ""
-            of = " over ".join(f"`{sequence}`" for sequence in term.sequences)
-            parts.append(f"| {name} | {term.name} | {of} | {term.scope} | {term.weight} | {beta} | {share} |\n")
-    parts.append("\n`+` is the chosen answer under the image, `-` the rejected one; `'` marks the corrupted image.\n")
-    return "".join(parts)
 
 
 PAGES = {

@@ -28,7 +28,7 @@ def with_settings(body: Callable[..., None], kind: type[Settings], *, output: st
     parameters = [
         _parameter("input", str, typer.Argument(None, show_default=False, help="input file, or - for a pipe")),
         _parameter("output", str, typer.Option(None, "--output", "-o", show_default=False, help=output)),
-        *(_option(field, "Settings") for field in msgspec.structs.fields(kind)),
+        *(_option(field, "Settings") for field in msgspec.structs.fields(kind) if not _is_table(field)),
         *(_option(field, "Streams, safety, cron") for field in msgspec.structs.fields(StreamConfig)),
         _parameter("config", str, _plain("--config", "configuration file (default: ./medpo.toml)")),
         _parameter("print_config", bool, _plain("--print-config", "print each setting with its source and stop")),
@@ -79,6 +79,11 @@ def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
         rich_help_panel=panel,
     )
     return _parameter(field.name, kind, default)
+
+
+def _is_table(field: msgspec.structs.FieldInfo) -> bool:
+    """Whether the setting is a list of tables, which only a configuration file can hold."""
+    return get_origin(_stripped(field.type)[0]) is list
 
 
 def _stripped(kind: Any) -> tuple[Any, str]:

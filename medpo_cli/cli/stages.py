@@ -20,7 +20,7 @@ from medpo_cli.io.output import Output
 from medpo_cli.io.rank import is_follower
 from medpo_cli.io.stream import read_all
 from medpo_cli.schema import config as schema
-from medpo_cli.schema.records import Case, Pair, Record, Sample, Score, Summary
+from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Score, Summary
 
 DEMO_FOLDER = Path("medpo-demo")
 ADAPTER = "adapter"
@@ -94,9 +94,15 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
     if is_follower():
         deque(align.run(session.records, config, session.context, output=folder, resume=resume), maxlen=0)
         return ExitCode.DONE  # another code would make the launcher end the first process, which is still writing
+    if config.estimate:
+        with closing(session, None, None):
+            list(align.run(session.records, config, session.context, output=folder))
+            return session.exit_code()
     manifest = manifest_path(settings)
     if folder.exists() and not (settings.stream.force or settings.stream.resume):
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")
+    if config.merge and Path(config.merge).exists() and not (settings.stream.force or settings.stream.resume):
+        raise CannotCreateError(f"{Path(config.merge).name} exists: --force replaces it")
     check_resumable(settings, session, manifest)
     output = Output(pipe_only(stdout()), "standard output")
     alone = hold(folder.with_name(f".{folder.name}.lock"), folder.name, remove=True)
@@ -163,7 +169,7 @@ STAGES = {
         Stage(
             "align",
             schema.AlignConfig,
-            _only(Pair),
+            _only(Pair, Ranking),
             _align,
             default_input=pairs_here,
             prepare=demo_model,

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from transformers import GenerationConfig
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.models.family import EncodedPrompt, Family, ImageFeatures, family_of
 
+HEAD_EXTRAS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Settings of text models that change logits behind the head."""
 SENTINEL = "\N{SNOWMAN}answer\N{SNOWMAN}"
 
 
@@ -74,6 +77,11 @@ class VisionLanguageModel:
         return dtype
 
     @property
+    def quantization(self) -> str:
+        """``nf4`` where the language model is in 4 bit."""
+        return "nf4" if getattr(self.base, "is_loaded_in_4bit", False) else "none"
+
+    @property
     def facts(self) -> dict[str, str]:
         """What a run manifest says about it."""
         found = {"device": str(self.device), "model": self.name, "model_digest": self.digest}
@@ -81,7 +89,7 @@ class VisionLanguageModel:
 
     @property
     def forest(self) -> bool:
-        """Whether answers may share one row under a 4-D boolean mask."""
+        """Whether answers may share one row under the family's tree masks."""
         return self.family.forest
 
     def encode_prompt(self, prompt: str, images: Sequence[np.ndarray]) -> EncodedPrompt:
@@ -168,7 +176,7 @@ class VisionLanguageModel:
         input_ids: Tensor,
         *,
         features: Sequence[ImageFeatures] | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
         position_ids: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         cache: Any = None,
@@ -178,28 +186,73 @@ class VisionLanguageModel:
         Args:
             input_ids: LongTensor [B, S] with image placeholders in place.
             features: of the images in the order in which their placeholders appear, row by row.
-            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, bool [B, 1, S, S].
+            attention_mask: 2-D [B, S] (1 = token, 0 = padding), or, where ``forest``, what the family's
+                ``tree_mask`` gives: bool [B, 1, S, S], or one for each kind of layer.
             position_ids: LongTensor [axes, B, S]; None: the model's own (wrong under padding or a tree).
             logits_to_keep: last positions to keep (0: all), or bool [B, S]: then logits are [kept, V].
             cache: transformers cache to read and extend (inference only).
 
         Returns:
             Logits [B, S, V], in the model's type.
+
+        Raises:
+            UnavailableError: ``features`` are too many or too few for the image placeholders of the rows.
         """
-        inputs: dict[str, Any] = self.family.image_inputs(features) if features else {}
+        inputs = self._inputs(input_ids, features, attention_mask, position_ids)
+        logits: Tensor = self.base(
+            **inputs, logits_to_keep=logits_to_keep, past_key_values=cache, use_cache=cache is not None
+        ).logits
+        return logits
+
+    def states(
+        self,
+        input_ids: Tensor,
+        *,
+        features: Sequence[ImageFeatures] | None,
+        attention_mask: Tensor | dict[str, Tensor],
+        position_ids: Tensor | None,
+        keep: Tensor,
+    ) -> Tensor:
+        """Final hidden states [N, H] at the positions ``keep`` (bool [B, S]), arguments as in ``forward``.
+
+        ``head`` makes their logits. A model whose head medpo does not know gives logits here already.
+        """
+        if not self.known_head:
+            return self.forward(
+                input_ids,
+                features=features,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                logits_to_keep=keep,
+            )
+        inputs = self._inputs(input_ids, features, attention_mask, position_ids)
+        states: Tensor = self.base.model(**inputs, use_cache=False)[0][keep]
+        return states
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [N, V] of states [N, H], in the model's type; ``head(states(...))`` equals ``forward``."""
+        return self.base.lm_head(states) if self.known_head else states
+
+    @cached_property
+    def known_head(self) -> bool:
+        """Whether logits are the head's linear map of the body's states and nothing else."""
+        text = self.base.config.get_text_config()
+        plain = not any(getattr(text, name, None) for name in HEAD_EXTRAS)
+        return self.family.reuses_features and plain and hasattr(self.base, "model") and hasattr(self.base, "lm_head")
+
+    def _inputs(
+        self,
+        input_ids: Tensor,
+        features: Sequence[ImageFeatures] | None,
+        attention_mask: Tensor | dict[str, Tensor] | None,
+        position_ids: Tensor | None,
+    ) -> dict[str, Any]:
+        inputs: dict[str, Any] = {} if features is None else self.family.image_inputs(features, input_ids)
         if features:
             inputs |= self.family.token_inputs(input_ids)
         if position_ids is not None:
             inputs["position_ids"] = position_ids[0] if self.family.position_axes == 1 else position_ids
-        logits: Tensor = self.base(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            logits_to_keep=logits_to_keep,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **inputs,
-        ).logits
-        return logits
+        return inputs | {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def _end_of_turn(self) -> int:
         """The token that ends an answer: what the chat template puts there, else the tokenizer's own."""

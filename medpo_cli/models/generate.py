@@ -87,7 +87,7 @@ def generate(
     ]
     known: dict[str, ImageFeatures] = {}
     for chunk in _chunks(vlm, rows, batch):
-        if vlm.forest:
+        if vlm.family.own_loop:
             known = _features(vlm, chunk, known)
             _answer(vlm, chunk, known, decoding)
         else:
@@ -99,10 +99,10 @@ def generate(
 
 
 def _chunks(vlm: VisionLanguageModel, rows: Sequence[_Row], batch: int) -> Iterator[list[_Row]]:
-    """Rows in batches: same kind, like lengths and equal images together; one prompt a batch without forest."""
+    """Rows in batches: same kind, like lengths and equal images together; one prompt a batch through the library."""
 
     def kind(row: _Row) -> object:
-        return bool(row.prompt.vision) if vlm.forest else row.request
+        return bool(row.prompt.vision) if vlm.family.own_loop else row.request
 
     def order(row: _Row) -> tuple[bool, int, str, int, int, int]:
         prompt = row.prompt

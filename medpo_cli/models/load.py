@@ -17,10 +17,11 @@ from transformers.utils import logging
 
 from medpo_cli.errors import UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family import check_kind
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
-from medpo_cli.models.quantize import nf4_settings, settle_quantized
+from medpo_cli.models.quantize import compute_alike_everywhere, nf4_settings, settle_quantized
 from medpo_cli.schema.config import ModelSettings
 
 
@@ -66,9 +67,9 @@ def load_model(
         check_adapter_folder(Path(adapter))
     where = _device(device)
     with quiet(), memory_is_temporary("free some, or load in 4 bit (--quantize nf4)"):
-        _check_kind(path, trust_remote_code)
-        processor = _processor(path, trust_remote_code)
-        model = _model(path, quantize, where, _dtype(dtype, where), trust_remote_code)
+        check_config(path, trust_remote_code)
+        processor = find_processor(path, trust_remote_code)
+        model = _model(path, quantize, where, resolve_dtype(dtype, where), trust_remote_code)
         if adapter:
             model = _with_adapter(model, Path(adapter))
         loaded = VisionLanguageModel(
@@ -111,15 +112,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The type that ``dtype`` stands for on ``device``."""
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
-def _check_kind(folder: Path, trust_remote_code: bool) -> None:
-    """Refuse configurations that transformers does not know as image-text models."""
+def check_config(folder: Path, trust_remote_code: bool) -> None:
+    """Refuse configurations that transformers does not know as image-text models, or medpo cannot use."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -132,9 +134,11 @@ def _check_kind(folder: Path, trust_remote_code: bool) -> None:
             f"{folder} holds a {config.model_type} model, which takes no images: give an image-text model "
             "such as LLaVA, Qwen-VL, Gemma 3 or SmolVLM"
         )
+    check_kind(config)
 
 
-def _processor(folder: Path, trust_remote_code: bool) -> Any:
+def find_processor(folder: Path, trust_remote_code: bool) -> Any:
+    """The processor in ``folder`` with a fast tokenizer and a chat template, or UnavailableError with the cure."""
     try:
         processor = load_processor(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
@@ -183,6 +187,7 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
             f"{folder} lacks {len(info['missing_keys'])} weights of its model, which would be random: "
             "download the folder again"
         )
+    compute_alike_everywhere(model)
     if quantize == "nf4":
         settle_quantized(model)
     return model

@@ -13,10 +13,14 @@ from torch import nn
 
 from medpo_cli.errors import MedpoError, UnavailableError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.folder import check_adapter_folder
 from medpo_cli.models.load import quiet
+from medpo_cli.models.quantize import quantized
 
 REFERENCE = "reference"
 """Name of the frozen copy of an adapter that training continues."""
+SECOND = "second"
+"""Name of a further frozen adapter: the second reference of an objective that has two."""
 
 
 def add_lora(
@@ -75,6 +79,16 @@ def continue_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
     check_language_only(vlm)
 
 
+def load_second(vlm: VisionLanguageModel, folder: Path | str) -> None:
+    """Load one more frozen adapter beside those that are there, as the second reference."""
+    check_adapter_folder(Path(folder))
+    with quiet():
+        vlm.model.load_adapter(str(folder), SECOND, is_trainable=False, local_files_only=True)
+        vlm.model.set_adapter("default")
+    vlm.model.eval()
+    check_language_only(vlm)
+
+
 def language_linears(vlm: VisionLanguageModel) -> str:
     """A regular expression that matches the full names of the language model's linear layers only."""
     prefix = vlm.family.language_prefix + "."
@@ -89,16 +103,39 @@ def language_linears(vlm: VisionLanguageModel) -> str:
 
 
 def check_language_only(vlm: VisionLanguageModel) -> None:
-    """Assert that tower, projector and head are frozen and carry no adapter.
+    """Assert that tower, projector and head are frozen, carry no adapter and are not quantised.
 
     Raises:
         MedpoError: something outside the language model could be trained.
+        UnavailableError: something outside the language model is in 4 or 8 bit.
     """
     prefix = vlm.family.language_prefix + "."
     for name, parameter in vlm.base.named_parameters():
         inside = name.startswith(prefix) and "lora_" in name
         if (parameter.requires_grad or "lora_" in name) and not inside:
             raise MedpoError(f"parameter {name} lies outside the language model but is trainable or adapted")
+    outside = [name for name in quantized(vlm.base) if not name.startswith(prefix)]
+    if outside:
+        raise UnavailableError(
+            f"{len(outside)} layers outside the language model are quantised (first: {outside[0]}), which ruins what "
+            "it sees: give the full-precision model and --qlora"
+        )
+
+
+def trainable_note(vlm: VisionLanguageModel) -> str:
+    """One line on what is trained, by part; ``check_language_only`` has made sure of the zeros."""
+    count = sum(p.numel() for name, p in vlm.base.named_parameters() if p.requires_grad and "lora_" in name) / 1e6
+    layers = vlm.base.config.get_text_config().num_hidden_layers
+    text = f"{count:.2f} M trainable in the language model ({layers} layers), 0 in tower and projector"
+    small = len(quantized(vlm.base))
+    return text + (f"; {small} linear layers quantised, 0 of them in tower and projector" if small else "")
+
+
+def round_adapters(vlm: VisionLanguageModel) -> None:
+    """Bring all adapters, those of frozen references too, to the type that the model computes in."""
+    for name, parameter in vlm.model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(vlm.dtype)
 
 
 def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
@@ -107,16 +144,17 @@ def trainable(vlm: VisionLanguageModel) -> list[nn.Parameter]:
 
 
 @contextmanager
-def reference(vlm: VisionLanguageModel) -> Iterator[None]:
+def reference(vlm: VisionLanguageModel, adapter: str = "") -> Iterator[None]:
     """The frozen reference policy: adapters off, or the frozen copy of the adapter that training began with.
 
-    A model without adapters is its own reference.
+    A model without adapters is its own reference. ``adapter`` names another frozen adapter to speak instead.
     """
     if vlm.model is vlm.base:
         yield
         return
-    if REFERENCE in vlm.model.peft_config:
-        vlm.model.set_adapter(REFERENCE)
+    other = adapter or (REFERENCE if REFERENCE in vlm.model.peft_config else "")
+    if other:
+        vlm.model.set_adapter(other)
         try:
             yield
         finally:

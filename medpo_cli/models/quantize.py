@@ -37,28 +37,43 @@ def outside_language_model(model: Any) -> list[str]:
     ]
 
 
+def quantized(model: Any) -> list[str]:
+    """Full names of the layers that bitsandbytes keeps in 4 or 8 bit; adapters around them do not count."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module).__module__.startswith("bitsandbytes.") and isinstance(module, torch.nn.Linear)
+    ]
+
+
 def count_4bit(model: Any) -> tuple[int, int]:
-    """How many layers are in 4 bit: (inside the language model, outside it)."""
+    """How many layers are quantised: (inside the language model, outside it)."""
     prefix = language_prefix(model) + "."
-    names = [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
+    names = quantized(model)
     inside = sum(name.startswith(prefix) for name in names)
     return inside, len(names) - inside
 
 
 def settle_quantized(model: Any) -> None:
-    """Make 4-bit layers compute alike on every CPU, and refuse a model quantised in the wrong places.
+    """Refuse a model quantised in the wrong places.
 
     Raises:
         UnavailableError: a layer outside the language model is in 4 bit, or none inside.
     """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            # bitsandbytes would repack to bfloat16 on some CPUs at the first eval forward: other numbers
-            # than in training and than on the next machine, and a crash on widths below 64.
-            module.support_avx512bf16_for_cpu = False
     inside, outside = count_4bit(model)
     if outside or not inside:
         raise UnavailableError(
             f"4-bit loading went wrong: {inside} layers of the language model and {outside} of tower or projector "
             "are in 4 bit; use --quantize none"
         )
+
+
+def compute_alike_everywhere(model: Any) -> None:
+    """Make 4-bit layers compute alike on every CPU.
+
+    bitsandbytes would repack to bfloat16 on some CPUs at the first eval forward: other numbers than in
+    training and than on the next machine, and a crash on widths below 64.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

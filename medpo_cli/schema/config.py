@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from medpo_cli.schema.objectives import AnyTerm
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all settings."""
@@ -70,6 +72,46 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
 
 
+Method = Literal[
+    "fire-mpo",
+    "fire-mpo-v1",
+    "fire-mpo-v2",
+    "dpo",
+    "ipo",
+    "hinge",
+    "robust",
+    "nca",
+    "apo-zero",
+    "apo-down",
+    "sppo",
+    "simpo",
+    "orpo",
+    "kto",
+    "rpo",
+    "rpo-sum",
+    "mask-dpo",
+    "mask-dpo-sentence",
+    "rrpo",
+    "mdpo",
+    "perpo",
+    "s-dpo",
+    "lpoi",
+    "tis-dpo",
+    "tis-dpo-kl",
+    "tdpo1",
+    "tdpo2",
+    "ddpo",
+    "mmedpo",
+    "rosepo",
+    "sympo",
+    "mrpo",
+    "opa-dpo",
+    "sft",
+    "spo",
+    "p3o",
+]
+
+
 class AlignConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo align``.
 
@@ -78,7 +120,7 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
     """
 
     method: Annotated[
-        Literal["fire-mpo", "dpo", "rrpo", "mask-dpo", "sft"],
+        Method,
         Meta(description="objective; see docs/reference/methods.md"),
     ] = "fire-mpo"
     beta: Annotated[float | None, Meta(description="strength of the ranking (method's default)")] = None
@@ -89,6 +131,12 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
     ] = None
     kl_scope: Annotated[Literal["span", "response"] | None, Meta(description="tokens the KL covers")] = None
     nll: Annotated[float | None, Meta(description="weight of the mean token likelihood of the chosen answer")] = None
+    papo: Annotated[
+        float | None, Meta(description="weight of the rewarded divergence from the corrupted image (PAPO)")
+    ] = None
+    terms: Annotated[
+        list[AnyTerm] | None, Meta(description="terms of an own objective instead of a method ([[align.terms]])")
+    ] = None
     lora: Annotated[bool, Meta(description="plain LoRA: the default; overrides a configured qlora")] = False
     qlora: Annotated[bool, Meta(description="LoRA with the language model in 4 bit (nf4)")] = False
     rank: Annotated[int, Meta(ge=1, description="LoRA rank")] = 128
@@ -122,9 +170,26 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
             ge=0, description="stop after so many measurements without a better held-out loss; keep the best (0: off)"
         ),
     ] = 0
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"], Meta(description="adamw8bit: moments in 8 bit (bitsandbytes)")
+    ] = "adamw"
+    checkpointing: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="compute layers again instead of keeping them; auto: only if one row does not fit"),
+    ] = "auto"
+    max_memory: Annotated[float, Meta(ge=0, description="GiB the run may take (0: what the device has free)")] = 0.0
+    merge: Annotated[str, Meta(description="also write base and adapter as one model folder here")] = ""
+    estimate: Annotated[bool, Meta(description="say what memory the run would take, and stop")] = False
     checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
     checkpoint_minutes: Annotated[float, Meta(ge=0, description="minutes between checkpoints, too (0: off)")] = 0.0
     keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2
+    group_by_image: Annotated[
+        bool, Meta(description="put records about one image into the same step, where they share its pass")
+    ] = False
+    reference_cache: Annotated[
+        str, Meta(description="folder that keeps what the reference says, for later epochs and other runs")
+    ] = ""
+    reference_adapter: Annotated[str, Meta(description="adapter folder of the second reference (method mrpo)")] = ""
     engine: Annotated[Literal["auto", "forest", "rows"], Meta(description="shared prefixes, or plain masked rows")] = (
         "auto"
     )

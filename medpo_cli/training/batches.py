@@ -1,24 +1,11 @@
-"""Records to token sequences: which answers are scored under which image, and which tokens are needed.
+"""What is trained on: records as token sequences that were prepared once."""
 
-Names of sequences follow the objectives: ``+`` and ``-`` are the chosen and the rejected answer under the
-clean image, ``'+`` and ``'-`` the same under the corrupted one.
-"""
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 from torch import Tensor
 
-from medpo_cli.errors import RecordError
-from medpo_cli.models.base import VisionLanguageModel
-from medpo_cli.models.family import EncodedPrompt
-from medpo_cli.schema.records import Case, ImageRef, Pair
-from medpo_cli.text.spans import token_mask
-from medpo_cli.training.objectives.methods import Term
-
-LoadImage = Callable[[ImageRef, str], np.ndarray]
+from medpo_cli.schema.records import ImageRef
 
 
 @dataclass(frozen=True)
@@ -60,11 +47,15 @@ class Answer:
     """One sequence to score.
 
     Attributes:
-        name: ``+``, ``-``, ``'+`` or ``'-``.
+        name: of the sequence, as objectives call it (``+``, ``'-``, ``*``, ...).
         prompt: what it answers.
         ids: tokens of the answer as far as needed; the last one is only ever predicted.
         needed: indices into ``ids`` of the tokens whose log-probability a term reads, rising.
         span: for each needed token whether it lies inside a span.
+        kl: for each needed token whether a term reads the whole distribution there.
+        sentence: for each needed token whether its sentence is kept; empty where no term asks.
+        weights: factor of each needed token; empty where no term asks.
+        facts: numbers that the record gives for it.
     """
 
     name: str
@@ -72,6 +63,10 @@ class Answer:
     ids: list[int]
     needed: list[int]
     span: list[bool]
+    kl: list[bool]
+    sentence: list[bool] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Unit:
 
     Attributes:
         number: of the record among all of the run.
-        answers: what is scored.
+        answers: what is scored; those of a list one after the other, in the list's order.
         weight: factor of the record in the loss.
     """
 
@@ -88,119 +83,27 @@ class Unit:
     answers: tuple[Answer, ...]
     weight: float
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The sequences it holds."""
+        return frozenset(answer.name for answer in self.answers)
+
 
 @dataclass(frozen=True)
 class Example:
-    """A record ready for training."""
+    """A record ready for training.
+
+    Attributes:
+        id: the record's.
+        units: its parts.
+        mismatched: its question with answers to another one, for KTO's estimate of the batch's KL.
+    """
 
     id: str
     units: tuple[Unit, ...]
+    mismatched: tuple[Unit, ...] = ()
 
-
-def check_fields(record: Case, terms: Sequence[Term], method: str) -> Pair:
-    """The record as a pair that has every field the terms read; needs no model.
-
-    Raises:
-        RecordError: ``field-missing`` with the field's path, or ``no-signal`` where both answers are equal.
-    """
-    if not isinstance(record, Pair):
-        raise RecordError("field-missing", f"method {method} needs the fields of a pair", "$.chosen")
-    if any(term.scope == "span" for term in terms) and not record.spans:
-        raise RecordError("field-missing", f"method {method} needs at least one span", "$.spans")
-    if any(term.kind == "rank" for term in terms) and record.chosen == record.rejected:
-        raise RecordError("no-signal", "chosen and rejected are the same text", "$.rejected")
-    return record
-
-
-class Encoder:
-    """Turns pairs into examples for one model and one objective.
-
-    Args:
-        vlm: the model whose tokenizer, template and positions count.
-        terms: the objective; only what it reads is prepared.
-        load: gives the uint8 [H, W, 3] view of an image reference (field name for its errors).
-    """
-
-    def __init__(self, vlm: VisionLanguageModel, terms: Sequence[Term], load: LoadImage) -> None:
-        self.vlm, self.load, self.terms = vlm, load, tuple(terms)
-        self.scopes: dict[str, set[str]] = {}
-        for term in terms:
-            for name in term.sequences:
-                self.scopes.setdefault(name, set()).add(term.scope)
-        self._reads_spans = any(term.scope == "span" for term in terms)
-        self._tokens: dict[tuple[str, tuple[tuple[int, ...], ...]], PromptTokens] = {}
-
-    def example(self, pair: Pair, number: int) -> Example:
-        """The sequences that the objective needs of ``pair``, the ``number``-th record of the run.
-
-        Raises:
-            RecordError: ``no-tokens`` where spans cover no token, what ``token_mask`` refuses, what the
-                images refuse.
-        """
-        sides = {"+": self._answer(pair, "chosen"), "-": self._answer(pair, "rejected")}
-        if self._reads_spans and not any(any(mask) for _, mask in sides.values()):
-            raise RecordError("no-tokens", "no token of either answer lies inside a span", "$.spans")
-        units = []
-        for prefix, images, field in _views(pair):
-            names = [name for name in self.scopes if name.startswith("'") == bool(prefix)]
-            if not names:
-                continue
-            prompt = self._prompt(pair.prompt, images, field)
-            answers = tuple(self._sequence(name, prompt, *sides[name[-1]]) for name in names)
-            units.append(Unit(number, answers, _weight(pair)))
-        return Example(pair.id, tuple(units))
-
-    def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
-        """The prompt with its pixels, read again from its files."""
-        return self.vlm.encode_prompt(prompt.text, [self.load(ref, prompt.field) for ref in prompt.images])
-
-    def _answer(self, pair: Pair, side: str) -> tuple[list[int], list[bool]]:
-        text: str = getattr(pair, side)
-        encoded = self.vlm.encode_answer(text)
-        ids: list[int] = encoded.ids.tolist()
-        if not self._reads_spans:
-            return ids, [False] * len(ids)
-        # A pure insertion leaves an empty stretch on one side: that side has nothing to mask.
-        spans = [(start, end) for start, end in (getattr(span, side) for span in pair.spans) if text[start:end].strip()]
-        return ids, token_mask(encoded.offsets, spans, text)
-
-    def _sequence(self, name: str, prompt: Prompt, ids: list[int], span: list[bool]) -> Answer:
-        everything = "response" in self.scopes[name]
-        needed = [t for t in range(len(ids)) if everything or span[t]]
-        last = needed[-1] + 1 if needed else 0
-        return Answer(name, prompt, ids[:last], needed, [span[t] for t in needed])
-
-    def _prompt(self, text: str, images: tuple[ImageRef, ...], field: str) -> Prompt:
-        arrays = [self.load(ref, field) for ref in images]
-        key = (text, tuple(array.shape for array in arrays))
-        if key not in self._tokens:
-            self._tokens[key] = self._prompt_tokens(self.vlm.encode_prompt(text, arrays))
-        return Prompt(self._tokens[key], _content(arrays), text, images, field)
-
-    def _prompt_tokens(self, encoded: EncodedPrompt) -> PromptTokens:
-        image_at, seen = [], 0
-        for is_image in encoded.image_positions.tolist():
-            image_at.append(seen if is_image else -1)
-            seen += is_image
-        return PromptTokens(encoded.input_ids.tolist(), image_at, self.vlm.positions(encoded, len(encoded)))
-
-
-def _views(pair: Pair) -> list[tuple[str, tuple[ImageRef, ...], str]]:
-    """The clean images, and the same with the first one corrupted where the record has it."""
-    clean = ("", tuple(pair.images), "$.image")
-    if pair.corrupted is None:
-        return [clean]
-    return [clean, ("'", (pair.corrupted.image, *pair.images[1:]), "$.corrupted.image")]
-
-
-def _weight(pair: Pair) -> float:
-    given = pair.weights.example if pair.weights else None
-    return 1.0 if given is None else given
-
-
-def _content(arrays: list[np.ndarray]) -> str:
-    key = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        key.update(str(array.shape).encode())
-        key.update(np.ascontiguousarray(array).tobytes())
-    return key.hexdigest()
+    @property
+    def content(self) -> str:
+        """Hash of the clean image's pixels: records of equal content can share its prefix."""
+        return self.units[0].answers[0].prompt.content

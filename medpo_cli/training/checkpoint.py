@@ -1,6 +1,6 @@
 """Checkpoints that survive kill -9: a temporary folder, fsync, one rename. No pickle.
 
-A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter, optimizer, the best adapter so far),
+A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter's masters, optimizer, the best adapter so far),
 ``steps.jsonl`` (the records of all steps) and ``state.json`` (step, fingerprint of data and settings). Learning
 rate, order of the records and dropout's seed are functions of the step, alarms and early stop of the step
 records; so a resumed run goes on as if it had never stopped.
@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from medpo_cli.errors import BadInputError, ConfigError, OutputError
 from medpo_cli.io.files import sync_file, translate_os_error
 from medpo_cli.schema.records import Step
+from medpo_cli.training.optimizer import MasterOptimizer
 
 TENSORS, STATE, STEPS = "state.safetensors", "state.json", "steps.jsonl"
 BEST = "best/"
@@ -61,8 +61,7 @@ class Checkpoints:
 
     Args:
         folder: holds the ``step-`` folders.
-        model: whose trainable parameters are the state.
-        optimizer: over those parameters in the model's order.
+        optimizer: with its masters the state.
         fingerprint: of everything that decides the result; another one is refused on resume.
         keep_last: how many stay.
         write: False on all processes but the first.
@@ -77,8 +76,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: MasterOptimizer,
         fingerprint: str,
         *,
         keep_last: int,
@@ -91,7 +89,6 @@ class Checkpoints:
         self.history: list[Step] = []
         self.best: dict[str, Tensor] = {}
         self._since = time.monotonic()
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -113,11 +110,7 @@ class Checkpoints:
         if not self.write:
             return
         self._since = time.monotonic()
-        tensors = {f"adapter/{name}": p.detach().cpu().contiguous() for name, p in self.parameters.items()}
-        for number, slots in self.optimizer.state_dict()["state"].items():
-            for key, value in slots.items():
-                tensors[f"optimizer/{number}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
-        tensors |= {BEST + name: tensor for name, tensor in self.best.items()}
+        tensors = self.optimizer.state() | {BEST + name: tensor for name, tensor in self.best.items()}
         with replace_folder(self.folder / f"step-{step:06d}") as new:
             save_file(tensors, new / TENSORS)
             (new / STEPS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.history))
@@ -153,23 +146,11 @@ class Checkpoints:
             ) from error
         if fingerprint != self.fingerprint:
             raise ConfigError(f"checkpoint {found[-1].name} was made with other data, model or settings")
-        self._load(tensors)
+        self.optimizer.load(tensors)
         self.best = {name.removeprefix(BEST): part for name, part in tensors.items() if name.startswith(BEST)}
         self.history = history
         self.done = self.saved = step
         return step
-
-    def _load(self, tensors: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"adapter/{name}"])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition("/")
-            if kind == "optimizer":
-                number, _, key = rest.partition("/")
-                slots.setdefault(int(number), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
 
     def _remove_all_but(self, kept: list[Path]) -> None:
         """Also what a process left that was killed while it saved or removed."""

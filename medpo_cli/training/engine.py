@@ -1,25 +1,23 @@
 """Forward and backward of one optimizer step, on shared prefixes or on plain rows."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from medpo_cli.errors import UnavailableError
-from medpo_cli.io.context import Progress
 from medpo_cli.models.base import VisionLanguageModel
-from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema import objectives as kinds
 from medpo_cli.training.batches import Example, Unit
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.layout import Layout, bundles, collate, plan
+from medpo_cli.training.memory import token_budget
 from medpo_cli.training.metrics import Tally
-from medpo_cli.training.objectives.methods import Scored, Term, evaluate
-from medpo_cli.training.reference import FeatureCache, Reference
-from medpo_cli.training.scoring import forward, scored
-
-CPU_BYTES = 128 * 2**20
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""Largest difference of a token's log-probability between forest and plain rows, nats."""
+from medpo_cli.training.objectives.evaluate import PREFERENCES, Batch, evaluate, rewards
+from medpo_cli.training.objectives.scored import Scored
+from medpo_cli.training.reference import Reference
+from medpo_cli.training.scoring import score, states
 
 
 class Engine:
@@ -32,26 +30,38 @@ class Engine:
         reference: the frozen policy.
         accelerator: backward and, on several processes, sums.
         forest: share prefixes; else plain rows.
+        second: another frozen policy, where the objective has two references.
+        auxiliary: trained head of the objective, if it has one.
+        apart: forward every bundle alone, so that a row's numbers never depend on what else is in the batch.
     """
 
     def __init__(
         self,
         vlm: VisionLanguageModel,
-        terms: Sequence[Term],
+        terms: Sequence[kinds.Term],
         features: FeatureCache,
         reference: Reference,
         accelerator: Accelerator,
         *,
         forest: bool,
+        second: Reference | None = None,
+        auxiliary: nn.Module | None = None,
+        apart: bool = False,
     ) -> None:
         self.vlm, self.terms, self.features, self.reference = vlm, tuple(terms), features, reference
         self.accelerator, self.forest = accelerator, forest
+        self.second, self.auxiliary, self.apart = second, auxiliary, apart
         self.budget = token_budget(vlm)
+        self.needs_reference = any(term.uses_reference for term in self.terms)
+        self.leading = next((term.key for term in self.terms if isinstance(term, PREFERENCES)), "")
 
     def layouts(self, units: Sequence[Unit]) -> list[Layout]:
         """The micro-batches of ``units``."""
-        work = plan(bundles(units, forest=self.forest), self.budget)
-        return [collate(group, forest=self.forest, device=self.vlm.device) for group in work]
+        vlm = self.vlm
+        # Pixels of several prompts need not fit together, as features do.
+        alone = self.apart or not vlm.family.reuses_features
+        work = plan(bundles(units, forest=self.forest, budget=self.budget), 0 if alone else self.budget)
+        return [collate(group, forest=self.forest, device=vlm.device, family=vlm.family) for group in work]
 
     def accumulate(self, examples: Sequence[Example], share: float) -> Tally:
         """Add ``share`` times the summed loss of ``examples`` to the gradients.
@@ -73,92 +83,69 @@ class Engine:
 
     def _losses(self, examples: Sequence[Example], tally: Tally) -> Iterator[Tensor]:
         """The summed loss of each micro-batch of ``examples``."""
+        base = self._base(examples)
         for layout in self.layouts([unit for example in examples for unit in example.units]):
-            features = self.features.get(layout.prompts)
-            reference = self.reference.get(layout, features)
-            policy = forward(self.vlm, layout, features, self.terms)
-            batch = {
-                name: scored(index, policy[name], reference[name] if reference else None)
-                for name, index in layout.index.items()
-            }
-            loss = self._loss(layout, batch, tally)
+            batch = self._batch(layout)
+            loss = self._loss(layout, batch, base, tally)
             tally.add_logps(batch)
             tally.add("loss", loss)
             tally.add("tokens", loss.new_tensor(layout.tokens))
             yield loss
 
-    def _loss(self, layout: Layout, batch: dict[str, Scored], tally: Tally) -> Tensor:
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write what the references said to their folder when the block is left, however it is left."""
+        try:
+            yield
+        finally:
+            for reference in (self.reference, self.second):
+                if reference is not None:
+                    reference.store.flush()
+
+    def _batch(self, layout: Layout) -> dict[str, Scored]:
+        """One forward pass of every policy, by sequence name."""
+        features = self.features.get(layout.prompts)
+        reference = self.reference.get(layout, features) if self.needs_reference else None
+        second = self.second.get(layout, features) if self.second else None
+        kept = states(self.vlm, layout, features)
+        return score(self.vlm, layout, kept, reference, second, self.auxiliary)
+
+    def _loss(self, layout: Layout, batch: Batch, base: Tensor | None, tally: Tally) -> Tensor:
         """The weighted sum of all terms over the units of one micro-batch."""
         loss = torch.zeros((), device=self.vlm.device)
         for term in self.terms:
-            index = layout.index.get(term.sequences[0])
-            if index is None:
+            units = [number for number, unit in enumerate(layout.units) if unit.names.issuperset(term.sequences)]
+            if not units:
                 continue
-            values = evaluate(term, batch)
-            weights = values.new_tensor([layout.units[unit].weight for unit in index.units])
+            mine = _of_units(batch, term.sequences, units, len(layout.units))
+            values = evaluate(term, mine, base)
+            weights = values.new_tensor([layout.units[unit].weight for unit in units])
             loss = loss + term.weight * (weights * values).sum()
-            tally.add(term.name, values)
-            if term.name == "rank":
-                better, worse = (term.beta * batch[name].log_ratio(term.scope) for name in term.sequences)
-                tally.add_rewards(better, worse)
+            tally.add(term.key, values)
+            if term.key == self.leading and (found := rewards(term, mine)):
+                tally.add_rewards(*found)
         return loss
 
-
-def token_budget(vlm: VisionLanguageModel) -> int:
-    """Tokens of one forward pass whose activations fit: many rows of a tiny model, one of a large one.
-
-    A decoder layer keeps about 30 activations per token and hidden unit for its backward pass (measured on
-    a Qwen3-VL-4B layer: 148 KiB at hidden size 2560 in bfloat16).
-    """
-    text = vlm.base.config.get_text_config()
-    per_token = text.num_hidden_layers * 30 * text.hidden_size * vlm.dtype.itemsize
-    if vlm.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(vlm.device)
-        return int(free * 0.5 / per_token)
-    return int(CPU_BYTES / per_token)
-
-
-def choose_forest(
-    vlm: VisionLanguageModel,
-    examples: Sequence[Example],
-    terms: Sequence[Term],
-    features: FeatureCache,
-    config: AlignConfig,
-    progress: Progress,
-) -> bool:
-    """Whether prefixes are shared: if the family allows it, and the first pairs agree with plain rows.
-
-    Raises:
-        UnavailableError: ``engine`` is ``forest`` but the model does not allow it or the numbers differ.
-    """
-    if config.engine == "rows":
-        return False
-    problem = "" if vlm.forest else "no shared prefixes for this model family"
-    if not problem:
-        gap = difference(vlm, examples[: config.verify], terms, features)
-        if gap > TOLERANCE.get(vlm.dtype, TOLERANCE[torch.bfloat16]):
-            problem = f"shared prefixes differ from plain rows by {gap:.1e} nats"
-    if problem and config.engine == "forest":
-        raise UnavailableError(f"{problem}: use --engine rows")
-    if problem:
-        progress.note(f"{problem}: plain rows are used (slower, same result)")
-    return not problem
+    def _base(self, examples: Sequence[Example]) -> Tensor | None:
+        """KTO's z: mean log-ratio of answers to other questions over the batch, at least 0, no gradient."""
+        if not any(isinstance(term, kinds.KTO) for term in self.terms):
+            return None
+        total = torch.zeros(2, dtype=torch.float64, device=self.vlm.device)
+        with torch.no_grad():
+            for layout in self.layouts([unit for example in examples for unit in example.mismatched]):
+                for part in self._batch(layout).values():
+                    there = part.fact("there").double()
+                    total += torch.stack([(there * part.log_ratio("response")).sum(), there.sum()])
+        ratio, count = self.accelerator.reduce(total, reduction="sum")
+        return (ratio / count).clamp_min(0.0)  # type: ignore[no-any-return]
 
 
-@torch.no_grad()
-def difference(
-    vlm: VisionLanguageModel, examples: Sequence[Example], terms: Sequence[Term], features: FeatureCache
-) -> float:
-    """Largest difference between forest and plain rows in any needed token's log-probability, nats."""
-    largest = 0.0
-    for example in examples:
-        for unit in example.units:
-            results = []
-            for forest in (True, False):
-                layout = collate(bundles([unit], forest=forest), forest=forest, device=vlm.device)
-                results.append((layout, forward(vlm, layout, features.get(layout.prompts), terms)))
-            (layout, shared), (_, plain) = results
-            for name, index in layout.index.items():
-                gap = (shared[name].tokens - plain[name].tokens)[index.response].abs()
-                largest = max(largest, float(gap.max()) if gap.numel() else 0.0)
-    return largest
+def _of_units(batch: Batch, names: Sequence[str], units: list[int], total: int) -> Batch:
+    """The sequences ``names`` of these units only, so that their rows belong to the same records."""
+    found = {}
+    for name in names:
+        part, owner = batch[name], batch[name].owner
+        if len(units) < total and owner is not None and len(set(owner.tolist())) > len(units):
+            part = part.take(torch.isin(owner, owner.new_tensor(units)).nonzero()[:, 0])
+        found[name] = part
+    return found

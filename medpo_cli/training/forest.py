@@ -1,15 +1,13 @@
 """Shared prefixes: many token sequences as one trie, written down in depth-first order.
 
 One integer per node, ``end`` (where its subtree stops), says who may attend to whom: node q sees node k
-exactly when ``k <= q < end[k]``, that is when k is q itself or one of its ancestors. Under that mask a
-causal model computes at every node what it would compute in each plain sequence running through it.
+exactly when ``k <= q < end[k]``, that is when k is q itself or one of its ancestors. Under that mask, which
+``models/family/masks.py`` makes, a causal model computes at every node what it would compute in each plain
+sequence running through it.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,3 @@ def _common_length(sequences: Sequence[Sequence[Hashable]], members: Sequence[in
             low, high = (middle, high) if first[low:middle] == other[low:middle] else (low, middle - 1)
         common = low
     return common
-
-
-def attention_mask(end: Tensor) -> Tensor:
-    """Who sees whom, for scaled dot-product attention: True where query q may see key k.
-
-    Args:
-        end: ``[B, S]``; padding nodes hold their own index plus one and so see and are seen by themselves only.
-
-    Returns:
-        bool ``[B, 1, S, S]`` (queries, then keys).
-    """
-    index = torch.arange(end.shape[1], device=end.device)
-    behind = index[None, :] <= index[:, None]
-    inside = index[None, :, None] < end[:, None, :]
-    return (behind & inside)[:, None]

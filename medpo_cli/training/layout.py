@@ -1,14 +1,21 @@
 """Micro-batches: the answers of several units as rows of tokens, with the indices to read results back."""
 
+import hashlib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from medpo_cli.models.family import Family
 from medpo_cli.training.batches import Answer, Prompt, Unit
-from medpo_cli.training.forest import attention_mask, grow
+from medpo_cli.training.forest import grow
+from medpo_cli.training.indices import Index, Reading, read_back
+
+VERSION = 2
+"""Part of every reference key: raise it when a row of equal answers would be laid out in another way."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,7 @@ class TreeRow:
         end: end of every node's subtree, int64 [S].
         positions: int64 [axes, S].
         prompts: prompts whose image placeholders appear, in order of appearance.
+        answers: what it holds.
         predictors: for each answer the node that predicts each needed token.
     """
 
@@ -27,12 +35,28 @@ class TreeRow:
     end: np.ndarray
     positions: np.ndarray
     prompts: list[Prompt]
+    answers: Sequence[Answer]
     predictors: list[list[int]]
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Which nodes predict which tokens, and where whole distributions are read."""
+        return Reading.of(self.answers, self.predictors)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all that decides what a frozen model says about this row."""
+        key = hashlib.blake2b(f"{VERSION}".encode(), digest_size=16)
+        for array in (self.ids, self.end, self.positions, *self.reading.arrays):
+            key.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        for prompt in self.prompts:
+            key.update(prompt.content.encode())
+        return key.hexdigest()
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Units that are forwarded together, and the rows that hold their answers in order."""
+    """Units that are forwarded together, and the rows that hold their answers."""
 
     units: list[Unit]
     rows: list[TreeRow]
@@ -44,57 +68,76 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Index:
-    """Where the log-probabilities of one sequence name are among the kept logits.
-
-    Attributes:
-        units: indices into the micro-batch's units, ``B`` of them.
-        kept: row of the kept logits that predicts each needed token, ``[B, T]``.
-        labels: the tokens predicted, ``[B, T]``.
-        span: tokens inside spans, bool ``[B, T]``.
-        response: False at padding, bool ``[B, T]``.
-    """
-
-    units: list[int]
-    kept: Tensor
-    labels: Tensor
-    span: Tensor
-    response: Tensor
-
-
-@dataclass(frozen=True)
 class Layout:
     """One forward pass.
 
     Attributes:
         units: what it computes.
+        rows: the rows before padding.
         input_ids: ``[B, S]``.
-        attention_mask: bool ``[B, 1, S, S]`` (forest), or 0/1 ``[B, S]`` (plain rows).
+        attention_mask: what the family's ``tree_mask`` gives (forest), or 0/1 ``[B, S]`` (plain rows).
         position_ids: ``[axes, B, S]``.
-        keep: positions whose logits are needed, bool ``[B, S]``.
-        prompts: prompts in order of appearance of their image placeholders.
-        index: by sequence name.
+        keep: positions whose states are needed, bool ``[B, S]``; ``N`` of them, numbered row by row.
+        index: where the results of each sequence name are.
+        pairs: number of the kept state and token predicted, int64 ``[2, P]``, row by row.
+        kl: numbers of the kept states whose whole distribution is read, int64 ``[K]``, rising.
         tokens: tokens without padding.
     """
 
     units: list[Unit]
+    rows: list[TreeRow]
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | dict[str, Tensor]
     position_ids: Tensor
     keep: Tensor
-    prompts: list[Prompt]
     index: dict[str, Index]
+    pairs: Tensor
+    kl: Tensor
     tokens: int
+    prompts: list[Prompt] = field(default_factory=list)
 
 
-def bundles(units: Sequence[Unit], *, forest: bool) -> list[Bundle]:
-    """Units as rows: one tree for all units that show the same image, or one plain row for each answer."""
+def bundles(units: Sequence[Unit], *, forest: bool, budget: float = float("inf")) -> list[Bundle]:
+    """Units as rows: a tree for all answers about the same image, or a plain row for each answer.
+
+    Units that share an image are forwarded together, unless that would take more than ``budget`` tokens.
+    """
     if not forest:
         return [Bundle([unit], [tree_row([answer]) for answer in unit.answers]) for unit in units]
-    groups: dict[str, list[Unit]] = {}
+    found = []
+    for group in _sharing(units):
+        together = Bundle(group, tree_rows(group))
+        apart = len(group) > 1 and sum(len(row.ids) for row in together.rows) > budget
+        found += [Bundle([unit], tree_rows([unit])) for unit in group] if apart else [together]
+    return found
+
+
+def _sharing(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Units connected by images that they have in common, in order of first appearance."""
+    groups: list[tuple[set[str], list[Unit]]] = []
     for unit in units:
-        groups.setdefault(unit.answers[0].prompt.content, []).append(unit)
-    return [Bundle(group, [tree_row([a for unit in group for a in unit.answers])]) for group in groups.values()]
+        contents = {answer.prompt.content for answer in unit.answers}
+        touching = [group for group in groups if group[0] & contents]
+        if not touching:
+            groups.append((contents, [unit]))
+            continue
+        first, *others = touching
+        for other in others:
+            first[0].update(other[0])
+            first[1].extend(other[1])
+            groups.remove(other)
+        first[0].update(contents)
+        first[1].append(unit)
+    return [members for _, members in groups]
+
+
+def tree_rows(units: Sequence[Unit]) -> list[TreeRow]:
+    """One tree for each image that the units look at."""
+    by_image: dict[str, list[Answer]] = {}
+    for unit in units:
+        for answer in unit.answers:
+            by_image.setdefault(answer.prompt.content, []).append(answer)
+    return [tree_row(answers) for answers in by_image.values()]
 
 
 def tree_row(answers: Sequence[Answer]) -> TreeRow:
@@ -112,7 +155,7 @@ def tree_row(answers: Sequence[Answer]) -> TreeRow:
         [path[len(answer.prompt.tokens.ids) + t - 1] for t in answer.needed]
         for answer, path in zip(answers, forest.paths, strict=True)
     ]
-    return TreeRow(ids, np.asarray(forest.end), positions, prompts, predictors)
+    return TreeRow(ids, np.asarray(forest.end), positions, prompts, answers, predictors)
 
 
 def _keys(answer: Answer) -> list[Hashable]:
@@ -149,7 +192,7 @@ def plan(work: Sequence[Bundle], budget: int) -> list[list[Bundle]]:
     return batches
 
 
-def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device) -> Layout:
+def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device, family: Family) -> Layout:
     """Rows of several bundles padded on the right to one forward pass on ``device``."""
     rows = [row for bundle in work for row in bundle.rows]
     units = [unit for bundle in work for unit in bundle.units]
@@ -161,40 +204,21 @@ def collate(work: Sequence[Bundle], *, forest: bool, device: torch.device) -> La
     for i, row in enumerate(rows):
         size = len(row.ids)
         ids[i, :size], end[i, :size], positions[:, i, :size] = row.ids, row.end, row.positions
-        keep[i, [node for nodes in row.predictors for node in nodes]] = True
+        keep[i, row.reading.nodes] = True
     real = np.array([[len(row.ids)] for row in rows])
     mask = torch.from_numpy((np.arange(width) < real).astype(np.int64))
+    index, pairs, kl = read_back(units, rows, device)
+    input_ids = torch.from_numpy(ids).to(device)
     return Layout(
         units,
-        torch.from_numpy(ids).to(device),
-        attention_mask(torch.from_numpy(end).to(device)) if forest else mask.to(device),
+        rows,
+        input_ids,
+        family.tree_mask(torch.from_numpy(end).to(device), input_ids) if forest else mask.to(device),
         torch.from_numpy(positions).to(device),
         torch.from_numpy(keep).to(device),
-        [prompt for row in rows for prompt in row.prompts],
-        _indices(units, rows, keep, device),
+        index,
+        pairs,
+        kl,
         int(real.sum()),
+        [prompt for row in rows for prompt in row.prompts],
     )
-
-
-def _indices(units: list[Unit], rows: list[TreeRow], keep: np.ndarray, device: torch.device) -> dict[str, Index]:
-    """For every sequence name the place of its needed tokens among the kept logits."""
-    number = (np.cumsum(keep) - 1).reshape(keep.shape)
-    places = [number[i, nodes].tolist() for i, row in enumerate(rows) for nodes in row.predictors]
-    answers = [(u, answer) for u, unit in enumerate(units) for answer in unit.answers]
-    named: dict[str, list[tuple[int, Answer, list[int]]]] = {}
-    for (unit, answer), place in zip(answers, places, strict=True):
-        named.setdefault(answer.name, []).append((unit, answer, place))
-    return {name: _index(entries, device) for name, entries in named.items()}
-
-
-def _index(entries: list[tuple[int, Answer, list[int]]], device: torch.device) -> Index:
-    longest = max(len(place) for _, _, place in entries)
-    kept = np.zeros((len(entries), longest), dtype=np.int64)
-    labels, span = np.zeros_like(kept), np.zeros(kept.shape, dtype=bool)
-    response = np.zeros(kept.shape, dtype=bool)
-    for i, (_, answer, place) in enumerate(entries):
-        size = len(place)
-        kept[i, :size], span[i, :size], response[i, :size] = place, answer.span, True
-        labels[i, :size] = [answer.ids[t] for t in answer.needed]
-    tensors = (torch.from_numpy(array).to(device) for array in (kept, labels, span, response))
-    return Index([unit for unit, _, _ in entries], *tensors)

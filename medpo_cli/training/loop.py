@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,18 +14,21 @@ from medpo_cli.io.context import Context
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
 from medpo_cli.training import watch
-from medpo_cli.training.batches import Encoder, Example
+from medpo_cli.training.batches import Example
 from medpo_cli.training.board import event_files
 from medpo_cli.training.checkpoint import Checkpoints
-from medpo_cli.training.engine import Engine, choose_forest
+from medpo_cli.training.encoder import Encoder
+from medpo_cli.training.engine import Engine
+from medpo_cli.training.fit import fit
 from medpo_cli.training.heldout import HeldOut, best_step, measurements_since_best, set_dropout
 from medpo_cli.training.metrics import names_of, step_record
-from medpo_cli.training.objectives.methods import Term
+from medpo_cli.training.optimizer import MasterOptimizer
 from medpo_cli.training.processes import check_time
-from medpo_cli.training.reference import REFERENCE_BYTES, FeatureCache, Reference
 from medpo_cli.training.schedule import batch_of, learning_rate, seed_of, steps_in
+from medpo_cli.training.setup import make_engine, make_judge
 
 
 def train(
@@ -55,21 +58,18 @@ def train(
         ConfigError: loss or gradient is not finite, or the gradient explodes; the last good state is saved.
         UnavailableError: an adapter gets no gradient at the first step.
     """
-    parameters = {name: p for name, p in vlm.model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0)
+    optimizer = MasterOptimizer(vlm, config.optimizer, config.lr)
+    parameters = optimizer.masters
     main = accelerator.is_main_process
-    saved = Checkpoints(checkpoints, vlm.model, optimizer, fingerprint, keep_last=config.keep_last, write=main)
+    saved = Checkpoints(checkpoints, optimizer, fingerprint, keep_last=config.keep_last, write=main)
 
-    features = FeatureCache(vlm, encoder.encode_prompt)
-    reference = Reference(vlm, terms, REFERENCE_BYTES if config.epochs > 1 else 0)
-    forest = choose_forest(vlm, examples, terms, features, config, context.progress)
-    engine = Engine(vlm, terms, features, reference, accelerator, forest=forest)
+    engine = make_engine(vlm, examples, terms, encoder, config, accelerator, context.progress)
+    fit(engine, [*examples, *held_out], config, context.progress)
     set_dropout(vlm, on=True)  # not before: forest and rows are compared without it
 
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)
-    own = Reference(vlm, terms, REFERENCE_BYTES if total > (config.held_out_every or per_epoch) else 0)
-    judge = Engine(vlm, terms, features, own, accelerator, forest=forest)
+    judge = make_judge(engine, repeated=total > (config.held_out_every or per_epoch))
     held = HeldOut(judge, held_out, config, per_epoch, total)
     start = saved.restore() if resume else 0
     if not resume:
@@ -80,6 +80,7 @@ def train(
     context.progress.start("align", total - start)
     with (
         saved.kept(),
+        engine.kept(),
         memory_is_temporary("use --qlora, smaller images or a larger card; the state is saved"),
         event_files(config.tensorboard if main else "", start) as write_events,
     ):
@@ -97,7 +98,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             torch.manual_seed(seed_of("dropout", config.seed, step, accelerator.process_index))
             share = batch[accelerator.process_index :: accelerator.num_processes]
             tally = engine.accumulate(share, 1.0 / len(batch))
@@ -138,11 +139,12 @@ def train(
     if saved.best:
         context.progress.note(f"kept the adapter of step {best_step(saved.history)}, the best on held-out pairs")
         _copy(saved.best, parameters)
+    optimizer.settle()
     return saved.history
 
 
 @torch.no_grad()
-def _copy(tensors: dict[str, Tensor], parameters: dict[str, Tensor]) -> None:
+def _copy(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         parameters[name].copy_(tensor)
 
@@ -151,7 +153,7 @@ def _refill(
     engine: Engine, examples: Sequence[Example], config: AlignConfig, steps: range, accelerator: Accelerator
 ) -> None:
     """After a resume: what the first epoch had left in the reference's memory, from the same micro-batches."""
-    if engine.reference.limit == 0:
+    if not engine.reference.store.used:
         return
     for step in steps:
         share = batch_of(examples, step, config)[accelerator.process_index :: accelerator.num_processes]
@@ -167,7 +169,7 @@ def _sum_gradients(parameters: Collection[Tensor], accelerator: Accelerator) -> 
         parameter.grad = accelerator.reduce(own, reduction="sum")
 
 
-def _require_gradients(parameters: dict[str, Tensor]) -> None:
+def _require_gradients(parameters: Mapping[str, Tensor]) -> None:
     """At the first step every adapter must learn: B by its gradient (that of A is 0 while B is 0)."""
     for name, parameter in parameters.items():
         if parameter.grad is None or ("lora_B" in name and not parameter.grad.any()):

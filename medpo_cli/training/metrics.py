@@ -8,8 +8,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
-from medpo_cli.training.objectives.methods import Scored, Term
+from medpo_cli.training.objectives.evaluate import PREFERENCES, Batch
 from medpo_cli.training.objectives.terms import masked_sum
 
 LOGPS = {"+": "logps/chosen", "-": "logps/rejected"}
@@ -27,13 +28,13 @@ class Tally:
         value = values.detach().double().sum()
         self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def add_rewards(self, chosen: Tensor, rejected: Tensor) -> None:
-        """Rewards of both answers of each record, nats times beta, ``[B]``."""
+    def add_rewards(self, chosen: Tensor, rejected: Tensor, right: Tensor) -> None:
+        """Rewards of both answers of each record, nats times beta, and whether they are in order, ``[B]``."""
         self.add("chosen", chosen)
         self.add("rejected", rejected)
-        self.add("accuracy", chosen > rejected)
+        self.add("accuracy", right)
 
-    def add_logps(self, batch: dict[str, Scored]) -> None:
+    def add_logps(self, batch: Batch) -> None:
         """Summed log-probabilities of the needed tokens of both answers, nats."""
         for sequence, name in LOGPS.items():
             if sequence in batch:
@@ -54,7 +55,7 @@ class Tally:
 
 def names_of(terms: Sequence[Term]) -> list[str]:
     """Every sum that a step has under ``terms``."""
-    return ["loss", "tokens", "chosen", "rejected", "accuracy", *(term.name for term in terms), *_logps_of(terms)]
+    return ["loss", "tokens", "chosen", "rejected", "accuracy", *(term.key for term in terms), *_logps_of(terms)]
 
 
 def _logps_of(terms: Sequence[Term]) -> list[str]:
@@ -85,12 +86,12 @@ def step_record(
         lr: used in it.
         began: ``time.perf_counter()`` at its start.
     """
-    ranked = any(term.name == "rank" for term in terms)
+    ranked = any(isinstance(term, PREFERENCES) for term in terms)
     return Step(
         step=step,
         epoch=epoch,
         loss=means["loss"],
-        terms={name: means[name] for name in [*(term.name for term in terms), *_logps_of(terms)]},
+        terms={name: means[name] for name in [*(term.key for term in terms), *_logps_of(terms)]},
         rewards={"chosen": means["chosen"], "rejected": means["rejected"]} if ranked else {},
         margin=means["chosen"] - means["rejected"],
         accuracy=means["accuracy"],

@@ -22,11 +22,19 @@ def seed_of(what: str, *numbers: int) -> int:
 
 
 def batch_of(examples: Sequence[Example], step: int, config: AlignConfig) -> list[Example]:
-    """The records of optimizer step ``step`` (from 0): a seeded order for each epoch, last batch shorter."""
+    """The records of optimizer step ``step`` (from 0): a seeded order for each epoch, last batch shorter.
+
+    With ``group_by_image`` records about one image follow each other, images in the seeded order.
+    """
     per_epoch = math.ceil(len(examples) / config.batch)
     epoch, position = divmod(step, per_epoch)
     generator = torch.Generator().manual_seed(seed_of("order", config.seed, epoch))
     order = torch.randperm(len(examples), generator=generator).tolist()
+    if config.group_by_image:
+        groups: dict[str, list[int]] = {}
+        for i in order:
+            groups.setdefault(examples[i].content, []).append(i)
+        order = [i for group in groups.values() for i in group]
     return [examples[i] for i in order[position * config.batch : (position + 1) * config.batch]]
 
 

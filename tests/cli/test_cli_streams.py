@@ -125,6 +125,19 @@ def test_dry_run_writes_nothing(medpo: Run, folder: Path) -> None:
     assert sorted(os.listdir(folder)) == before
 
 
+def test_estimate_says_the_memory_and_writes_nothing(medpo: Run, folder: Path) -> None:
+    words = {"origin": "corrected", "chosen": "A nodule.", "rejected": "No nodule.", "schema": "medpo.pair/1"}
+    span = {"kind": "finding", "chosen": [0, 1], "rejected": [0, 2], "source": "rule", "confidence": 1.0}
+    (folder / "pairs.jsonl").write_text(case(0, **words, spans=[span]) + END)
+    before = sorted(folder.rglob("*"))
+    done = medpo("align", "pairs.jsonl", "--estimate", "--rank", "4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "medpo align: activations" in done.stderr
+    assert "medpo align: peak" in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_manifest_of_a_pipe(medpo: Run, folder: Path) -> None:
     assert medpo("corrupt", "cases.jsonl", "--manifest", "m.json").returncode == 0
     facts = json.loads((folder / "m.json").read_text())

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from data import tiny_newer
+from data.tiny_parts import finish, tokenizer_for
 from transformers import (
     CLIPVisionConfig,
     Gemma3Config,
@@ -36,43 +38,11 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from medpo_cli.models import tiny
 from medpo_cli.models.processor import image_only
 
-TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 1024,
-    "bos_token_id": None,
-}
 
-
-def tokenizer_for(image: str, extra: list[str], **names: str) -> tuple[Any, dict[str, Any]]:
-    """A tokenizer with named tokens, and the text settings that go with it."""
-    tokenizer = tiny.build_tokenizer(extra_tokens=extra, image=image)
-    for name, token in names.items():
-        setattr(tokenizer, name, token)
-        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
-    known = {
-        "vocab_size": len(tokenizer),
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
-    return tokenizer, TEXT | known
-
-
-def finish(model_class: Any, config: Any, tokenizer: Any) -> Any:
-    torch.manual_seed(0)
-    model = model_class(config).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            parameter.mul_(3.0)
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return model
-
-
-def qwen(version: int) -> tuple[Any, Any]:
+def qwen(version: int, **more: Any) -> tuple[Any, Any]:
+    """Qwen2-VL or Qwen3-VL; ``more`` text settings."""
     tokenizer, text = tokenizer_for("<|vision_start|><|image_pad|><|vision_end|>", tiny.QWEN_TOKENS)
+    text |= more
     ids = dict(zip(("start", "end", "image", "video"), tokenizer.convert_tokens_to_ids(tiny.QWEN_TOKENS), strict=True))
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
     common = {
@@ -184,10 +154,10 @@ def idefics3() -> tuple[Any, Any]:
 
 
 def gemma3() -> tuple[Any, Any]:
-    """One sliding layer with a window of 8, one full one; image tokens see each other both ways."""
+    """One layer with a window of 3 tokens, less than an image, one full layer; image tokens see each other."""
     names = {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     tokenizer, text = tokenizer_for("<start_of_image>", list(names.values()), **names)
-    text |= {"head_dim": 16, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+    text |= {"head_dim": 16, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]}
     vision = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -207,7 +177,9 @@ def gemma3() -> tuple[Any, Any]:
     )
     images = Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
     processor = Gemma3Processor(images, tokenizer, chat_template=tokenizer.chat_template, image_seq_length=4)
-    return finish(Gemma3ForConditionalGeneration, config, tokenizer), processor
+    model = finish(Gemma3ForConditionalGeneration, config, tokenizer)
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.5)  # starts at zero
+    return model, processor
 
 
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
@@ -217,4 +189,5 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "internvl": internvl,
     "idefics3": idefics3,
     "gemma3": gemma3,
+    **tiny_newer.BUILDERS,
 }

@@ -11,11 +11,13 @@ from data import tiny_families
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.lora import add_lora
 from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Corrupted, ImageRef, Pair, RegionProof, Span
-from medpo_cli.training.batches import Encoder, Example
+from medpo_cli.training.batches import Example
+from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.engine import Engine
-from medpo_cli.training.objectives.methods import Term
-from medpo_cli.training.reference import FeatureCache, Reference
+from medpo_cli.training.features import FeatureCache
+from medpo_cli.training.reference import Reference
 
 QUESTION = "Is there a pleural effusion?"
 REPORT = "Describe the findings on this chest image."
@@ -122,7 +124,7 @@ def engine(
     vlm: VisionLanguageModel, terms: Sequence[Term], encoder: Encoder, *, forest: bool, limit: int = 0
 ) -> Engine:
     cache = FeatureCache(vlm, encoder.encode_prompt)
-    return Engine(vlm, terms, cache, Reference(vlm, terms, limit), Accelerator(cpu=True), forest=forest)
+    return Engine(vlm, terms, cache, Reference(vlm, limit), Accelerator(cpu=True), forest=forest)
 
 
 def gradients(vlm: VisionLanguageModel) -> dict[str, torch.Tensor]:

@@ -72,6 +72,7 @@ def largest_difference(one: Path, two: Path) -> float:
         ("four", ["--batch", "4", "--epochs", "2"]),  # 4, then 2
         ("five", ["--batch", "5", "--epochs", "2"]),  # 5, then 1: the second process has nothing
         ("held", HELD_OUT),
+        ("kto", ["--method", "kto", *HELD_OUT]),  # its z is a mean over all processes, in every batch
     ],
 )
 def test_two_processes_give_the_adapter_of_one(folder: Path, name: str, words: list[str]) -> None:

@@ -13,6 +13,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from medpo_cli.errors import UnavailableError
+from medpo_cli.models.family import masks
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+WINDOWED = frozenset({"mistral", "qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text", "gemma3_text"})
+"""Language models whose windows are proven under tree masks (tests/unit/training/test_training_families.py)."""
+
 
 @dataclass(frozen=True)
 class EncodedPrompt:
@@ -53,11 +60,13 @@ class Family:
     """One family of models, bound to one model.
 
     Attributes:
-        forest: a 4-D boolean mask may let several answers share one row; true only where a test proves it.
+        forest: tree masks may let several answers share one row; true only where a test proves it.
+        own_loop: prompts may be read in parts, with padding between them: no window counts the gaps.
         reuses_features: features may be computed once and given to many forward passes.
         position_axes: 1, or 3 for M-RoPE (time, height, width).
         tree_masks: what a test proved about the family; ``forest`` also looks at the model's layers.
         stacked: the model wants features as one tensor [images, N, H] instead of a list.
+        image_blocks: placeholders of one image see each other both ways.
     """
 
     name: ClassVar[str]
@@ -66,12 +75,14 @@ class Family:
     position_axes: ClassVar[int] = 1
     tree_masks: ClassVar[bool] = False
     stacked: ClassVar[bool] = False
+    image_blocks: ClassVar[bool] = False
 
     def __init__(self, model: Any, image_token_id: int) -> None:
         self.model = model
         self.image_token_id = image_token_id
         self.language_prefix = language_prefix(model)
-        self.forest = self.tree_masks and only_full_attention(model)
+        self.forest = self.tree_masks and allows_trees(model)
+        self.own_loop = self.forest and layer_kinds(model) == {FULL} and not self.image_blocks
         accepted = inspect.signature(model.forward).parameters
         self.type_names = [name for name in ("token_type_ids", "mm_token_type_ids") if name in accepted]
 
@@ -93,9 +104,21 @@ class Family:
         """How many entries of ``pooler_output`` belong to the prompt."""
         return int(prompt.vision["pixel_values"].shape[0])
 
-    def image_inputs(self, features: Sequence[ImageFeatures]) -> dict[str, Any]:
-        """Keyword arguments of the model's forward that inject the features, in order of appearance."""
+    def image_inputs(self, features: Sequence[ImageFeatures], input_ids: Tensor) -> dict[str, Any]:
+        """Keyword arguments of the model's forward that put the features, in order, into the rows ``input_ids``.
+
+        Raises:
+            UnavailableError: the rows hold another number of placeholders: all that follow would be shifted.
+        """
         tokens: Any = [part for one in features for part in one.tokens]
+        placeholders, made = int((input_ids == self.image_token_id).sum()), sum(map(len, tokens))
+        if placeholders != made:
+            raise UnavailableError(
+                f"processor and model disagree about images: {placeholders} image tokens for {made} features; "
+                "copy the processor and tokenizer files of the original model"
+            )
+        if not tokens:
+            return {}
         images = SimpleNamespace(pooler_output=torch.stack(tokens) if self.stacked else tokens)
         added = [part for one in features for part in one.deepstack]
         if added:
@@ -111,6 +134,25 @@ class Family:
         """Positions [axes, length] of a prompt and what follows it, on the CPU."""
         return torch.arange(length)[None]
 
+    def tree_mask(self, end: Tensor, input_ids: Tensor) -> Tensor | dict[str, Tensor]:
+        """Who sees whom in rows of trees, as the language model wants it.
+
+        Args:
+            end: ``[B, S]``, the index behind each node's subtree; at padding its own index plus one.
+            input_ids: ``[B, S]``.
+
+        Returns:
+            bool ``[B, 1, S, S]``; or by kind of layer, where a model has layers with a window.
+        """
+        seen = allowed = masks.tree(end)
+        if self.image_blocks:
+            allowed = seen | masks.image_blocks(input_ids == self.image_token_id, end)
+        if SLIDING not in layer_kinds(self.model):
+            return allowed
+        text = self.model.config.get_text_config()
+        windowed = allowed & masks.near(seen, text.sliding_window)
+        return {FULL: allowed, SLIDING: windowed} if hasattr(text, "layer_types") else windowed
+
 
 def language_prefix(model: Any) -> str:
     """Full name of the language model inside the image-text model, such as ``model.language_model``."""
@@ -118,11 +160,20 @@ def language_prefix(model: Any) -> str:
     return next(str(name) for name, module in model.named_modules() if module is decoder)
 
 
-def only_full_attention(model: Any) -> bool:
-    """True if every layer attends causally to everything through SDPA: what a tree mask relies on."""
+def layer_kinds(model: Any) -> frozenset[str]:
+    """The kinds of layers of the language model: ``full_attention``, ``sliding_attention``, others."""
     text = model.config.get_text_config()
-    layers = set(getattr(text, "layer_types", None) or ["full_attention"])
-    return bool(layers == {"full_attention"} and text._attn_implementation == "sdpa")
+    named = getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None)
+    return frozenset(named or [SLIDING if getattr(text, "sliding_window", None) else FULL])
+
+
+def allows_trees(model: Any) -> bool:
+    """True if every layer attends causally, with SDPA, to everything or to a window of a proven kind."""
+    text = model.config.get_text_config()
+    kinds = layer_kinds(model)
+    causal = getattr(text, "is_causal", True) and not getattr(text, "use_bidirectional_attention", False)
+    known = kinds == {FULL} or (kinds <= {FULL, SLIDING} and text.model_type in WINDOWED)
+    return bool(causal and known and text._attn_implementation == "sdpa")
 
 
 def concatenate(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

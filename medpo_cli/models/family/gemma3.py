@@ -1,7 +1,4 @@
-"""Gemma 3 and MedGemma: image tokens see each other both ways, most layers see a window only.
-
-Both need masks that a plain tree mask would break, so that no row is shared; the tower still runs once.
-"""
+"""Gemma 3 and MedGemma: image tokens see each other both ways, most layers see a window only."""
 
 from typing import ClassVar
 
@@ -9,8 +6,14 @@ from medpo_cli.models.family.base import Family
 
 
 class Gemma3(Family):
-    """``pixel_values`` [images, 3, H, W]; needs ``token_type_ids`` wherever images are."""
+    """``pixel_values`` [images, 3, H, W]; needs ``token_type_ids`` wherever images are.
+
+    With tree masks the model ignores the token types: the masks hold the image blocks already, joined before
+    the window is cut as in ``create_masks_for_vision_model`` of transformers.
+    """
 
     name = "gemma3"
     model_types: ClassVar[frozenset[str]] = frozenset({"gemma3"})
+    tree_masks = True
     stacked = True
+    image_blocks = True

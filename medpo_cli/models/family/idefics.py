@@ -1,4 +1,4 @@
-"""Idefics3: images in tiles, padded to equal numbers in a batch; the language model is ``text_model``."""
+"""Idefics3 and SmolVLM: images in tiles, padded to equal numbers in a batch; the language model is ``text_model``."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ class Idefics(Family):
     """``pixel_values`` [prompts, tiles, 3, H, W] with ``pixel_attention_mask`` [prompts, tiles, H, W]."""
 
     name = "idefics"
-    model_types: ClassVar[frozenset[str]] = frozenset({"idefics3"})
+    model_types: ClassVar[frozenset[str]] = frozenset({"idefics3", "smolvlm"})
     tree_masks = True
 
     def images_in(self, prompt: EncodedPrompt) -> int:

@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: images of any size, three position axes (M-RoPE)."""
+"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL and GLM-4V: images of any size, three position axes (M-RoPE)."""
 
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ class QwenVL(Family):
     """
 
     name = "qwen_vl"
-    model_types: ClassVar[frozenset[str]] = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
+    model_types: ClassVar[frozenset[str]] = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v"})
     position_axes = 3
     tree_masks = True
 

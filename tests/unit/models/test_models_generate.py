@@ -41,7 +41,7 @@ def test_own_loop_says_what_the_librarys_says(
     llava: VisionLanguageModel, images: list[np.ndarray], decoding: Decoding
 ) -> None:
     ours = generate(llava, requests(images), decoding)
-    llava.family.forest = False
+    llava.family.own_loop = False
     theirs = generate(llava, requests(images), decoding)
     assert [[a.text for a in answers] for answers in ours] == [[a.text for a in answers] for answers in theirs]
     for one, other in zip(ours, theirs, strict=True):

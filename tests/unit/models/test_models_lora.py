@@ -10,9 +10,17 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForImageTextToText
 
 from medpo_cli.errors import MedpoError, UnavailableError
+from medpo_cli.models import quantize
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.load import load_model
-from medpo_cli.models.lora import add_lora, check_language_only, reference, save_adapter, trainable
+from medpo_cli.models.lora import (
+    add_lora,
+    check_language_only,
+    reference,
+    save_adapter,
+    trainable,
+    trainable_note,
+)
 
 
 def logits(vlm: VisionLanguageModel, images) -> torch.Tensor:  # type: ignore[no-untyped-def]
@@ -119,6 +127,39 @@ def test_a_trainable_tower_is_noticed(llava: VisionLanguageModel) -> None:
     next(llava.base.model.vision_tower.parameters()).requires_grad_(True)
     with pytest.raises(MedpoError, match="vision_tower"):
         check_language_only(llava)
+
+
+@pytest.mark.parametrize("short", [["visual", "lm_head"], ["vision_tower", "multi_modal_projector", "lm_head"]])
+def test_short_skip_names_protect_nothing_and_are_caught(
+    folder: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "outside_language_model", lambda _: short)
+    with pytest.raises(UnavailableError, match=r"4-bit loading went wrong: 14 layers of the language model and [1-9]"):
+        load_model(folder, quantize="nf4")
+
+
+def test_a_folder_with_a_quantised_tower_is_refused_before_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that were saved in 4 bit by someone else need no --quantize, so that loading does not count."""
+    monkeypatch.setattr(quantize, "outside_language_model", lambda _: ["lm_head"])
+    monkeypatch.setattr("medpo_cli.models.load.settle_quantized", lambda _: None)
+    saved = load_model(folder, quantize="nf4")
+    saved.base.save_pretrained(tmp_path)
+    saved.processor.save_pretrained(tmp_path)
+    vlm = load_model(tmp_path)
+    with pytest.raises(UnavailableError, match=r"layers outside the language model are quantised \(first: model"):
+        add_lora(vlm, rank=2)
+
+
+@pytest.mark.parametrize("quantized", ["none", "nf4"])
+def test_what_is_trained_is_said_by_part(folder: Path, quantized: str) -> None:
+    vlm = load_model(folder, quantize=quantized)
+    add_lora(vlm, rank=4)
+    count = sum(parameter.numel() for parameter in trainable(vlm))
+    note = trainable_note(vlm)
+    assert note.startswith(f"{count / 1e6:.2f} M trainable in the language model (2 layers), 0 in tower and projector")
+    assert ("14 linear layers quantised, 0 of them in tower and projector" in note) == (quantized == "nf4")
 
 
 def test_adding_prints_nothing(vlm: VisionLanguageModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

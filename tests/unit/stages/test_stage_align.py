@@ -1,6 +1,7 @@
 """``align`` from records to an adapter folder, on a tiny LLaVA."""
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from data.method_records import rankings
 from data.training_pairs import PAIRS, encode, picture
 from peft import PeftModel
 from PIL import Image
@@ -22,11 +24,13 @@ from medpo_cli.models.lora import add_lora
 from medpo_cli.models.score import answer_logprobs
 from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import AnyTerm
 from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
-from medpo_cli.training.engine import difference
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.objectives.table import METHODS
+from medpo_cli.training.verify import difference
 
 LN2 = math.log(2)
 
@@ -129,6 +133,29 @@ def test_interrupted_and_resumed_equals_uninterrupted(root: Path, tmp_path: Path
     assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "bfloat16"},
+        {"optimizer": "adamw8bit", "rank": 128},
+        {"dtype": "bfloat16", "optimizer": "adamw8bit", "rank": 128, "qlora": True},
+    ],
+    ids=["bfloat16", "adamw8bit", "qlora"],
+)
+def test_resumed_equals_uninterrupted_with_masters_and_8_bit_moments(
+    root: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    settings = config(root, lr=1e-3, checkpoint_every=1, **changes)
+    list(align.run(PAIRS, settings, Context(root), output=tmp_path / "whole"))
+    steps = align.run(PAIRS, settings, Context(root), output=tmp_path / "cut")
+    next(steps)
+    assert steps  # still open: only the checkpoint of step 1 is there, as kill -9 would leave it
+    list(align.run(PAIRS, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
+    saved = load_file(tmp_path / "cut" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+
+
 def test_killed_between_checkpoints_goes_on_from_the_last(root: Path, tmp_path: Path) -> None:
     settings = config(root, epochs=2, checkpoint_every=2)
     list(align.run(PAIRS, settings, Context(root), output=tmp_path / "whole"))
@@ -204,7 +231,7 @@ def test_shared_prefixes_are_exact_in_four_bit(root: Path) -> None:
     add_lora(vlm, rank=4)
     terms = resolve("fire-mpo", nll=1.0)
     encoder, examples = encode(vlm, terms, PAIRS)
-    assert difference(vlm, examples, terms, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
+    assert difference(vlm, examples, FeatureCache(vlm, encoder.encode_prompt)) <= 1e-5
 
 
 def test_forest_and_rows_train_the_same_adapter(root: Path, tmp_path: Path) -> None:
@@ -225,6 +252,69 @@ def test_training_goes_on_from_an_adapter(root: Path, tmp_path: Path) -> None:
     names = set(load_file(tmp_path / "two" / "adapter_model.safetensors"))
     assert names == set(load_file(tmp_path / "one" / "adapter_model.safetensors"))
     assert not (tmp_path / "two" / "reference").exists()
+
+
+def test_a_bfloat16_model_goes_on_from_the_masters_of_an_adapter(root: Path, tmp_path: Path) -> None:
+    """The second run begins with the bits that the first one saved, and its reference is rounded alike."""
+    changes: dict[str, Any] = {"dtype": "bfloat16", "gamma": 0.0, "epochs": 2}
+    train(root, tmp_path / "one", PAIRS[:1], lr=1e-3, **changes)
+    second = train(root, tmp_path / "two", PAIRS[:1], lr=1e-12, adapter=str(tmp_path / "one"), **changes)
+    assert second[0].margin == 0.0
+    assert second[0].terms["rank"] == pytest.approx(LN2, abs=1e-6)
+    one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(two[name], tensor, rtol=0, atol=1e-10) for name, tensor in one.items())
+    assert any((tensor != tensor.bfloat16().float()).any() for tensor in two.values())
+
+
+@pytest.mark.parametrize("qlora", [False, True])
+def test_merged_model_prefers_as_base_and_adapter(root: Path, tmp_path: Path, qlora: bool) -> None:
+    """After 4-bit training too: the adapter goes into the weights in full precision."""
+    notes = Notes()
+    settings = config(root, qlora=qlora, merge=str(tmp_path / "merged"), gamma=0.0, lr=1e-3)
+    list(align.run(PAIRS[:1], settings, Context(root, progress=notes), output=tmp_path / "adapter"))
+    assert any("merged model in" in line and "rounding lost 0.0%" in line for line in notes.lines)
+    pair = PAIRS[0]
+    items = [(pair.prompt, [picture(pair.images[0])], text) for text in (pair.chosen, pair.rejected)]
+    adapted = load_model(root / "llava", adapter=tmp_path / "adapter")
+    for merged, tuned in zip(answer_logprobs(load_model(tmp_path / "merged"), items),
+                             answer_logprobs(adapted, items), strict=True):  # fmt: skip
+        torch.testing.assert_close(torch.as_tensor(merged), torch.as_tensor(tuned), rtol=0, atol=1e-5)
+
+
+def test_recomputing_layers_gives_the_same_adapter(root: Path, tmp_path: Path) -> None:
+    """Bit by bit, with adapter dropout too: the second pass draws what the first one drew."""
+    for name in ("on", "off"):
+        train(root, tmp_path / name, checkpointing=name, lora_dropout=0.1)
+    assert adapter_bytes(tmp_path / "on") == adapter_bytes(tmp_path / "off")
+
+
+def test_a_limit_on_memory_is_kept_and_said(root: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    settings = config(root, max_memory=0.001)
+    steps = list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x"))
+    assert len(steps) == 3
+    assert any("gradient checkpointing: 1.0 MiB at peak" in line for line in notes.lines)
+    with pytest.raises(ConfigError, match=r"max_memory: 0\.0002 GiB will not do"):
+        train(root, tmp_path / "y", max_memory=0.0002)
+
+
+def test_an_estimate_trains_nothing(root: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    settings = config(root, estimate=True, qlora=True, optimizer="adamw8bit")
+    assert list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x")) == []
+    assert any(line.startswith("peak") and line.endswith("MiB") for line in notes.lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_estimate_before_the_download(root: Path, tmp_path: Path) -> None:
+    """Without weights, for a GPU that this machine does not have."""
+    shutil.copytree(root / "llava", tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
+    notes = Notes()
+    settings = config(root, model=str(tmp_path / "bare"), estimate=True, qlora=True, device="cuda")
+    assert list(align.run(PAIRS, settings, Context(root, progress=notes), output=tmp_path / "x")) == []
+    assert any("counted from config.json; longest row" in line for line in notes.lines)
+    with pytest.raises(UnavailableError, match="holds no weights"):
+        train(root, tmp_path / "x", model=str(tmp_path / "bare"))
 
 
 def test_no_corrupted_image_at_all_is_said(root: Path, tmp_path: Path) -> None:
@@ -282,7 +372,7 @@ def test_dpo_needs_no_spans_and_no_corrupted_image(root: Path, tmp_path: Path) -
 
 def test_refusals(root: Path, tmp_path: Path) -> None:
     empty: list[Pair] = []
-    with pytest.raises(BadInputError, match="no usable pair"):
+    with pytest.raises(BadInputError, match="no usable record"):
         list(align.run(empty, config(root, model="/nowhere"), Context(root), output=tmp_path / "x"))
     with pytest.raises(ConfigError, match="gamma: method dpo"):
         train(root, tmp_path / "x", method="dpo", gamma=0.5)
@@ -298,3 +388,68 @@ def test_divergence_stops_with_the_last_good_state(root: Path, tmp_path: Path) -
     tensors = load_file(tmp_path / "x.checkpoints" / "step-000001" / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     assert not (tmp_path / "x").exists()
+
+
+def test_a_reference_cache_serves_the_next_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = {"reference_cache": str(tmp_path / "cache"), "epochs": 2}
+    first = train(root, tmp_path / "a", **cache)
+    assert first[0].margin == 0.0
+    assert list((tmp_path / "cache").glob("rows-*.safetensors"))
+    monkeypatch.setattr("medpo_cli.training.reference.Reference._compute", lambda *_: pytest.fail("computed again"))
+    second = train(root, tmp_path / "b", **cache)
+    assert [step.loss for step in first] == [step.loss for step in second]
+    assert adapter_bytes(tmp_path / "a") == adapter_bytes(tmp_path / "b")
+    other = train(root, tmp_path / "c", beta=0.3, **cache)  # the reference does not know beta
+    assert other[-1].loss != first[-1].loss
+
+
+def test_records_about_one_image_can_be_trained_together(root: Path, tmp_path: Path) -> None:
+    pairs = [msgspec.structs.replace(pair, id=f"{pair.id}{i}") for i in range(3) for pair in PAIRS[:3]]
+    grouped, apart = (
+        train(root, tmp_path / str(flag), pairs, batch=3, group_by_image=flag, method="dpo") for flag in (True, False)
+    )
+    assert sum(step.tokens for step in grouped) < sum(step.tokens for step in apart)
+    assert len(grouped) == len(apart)
+
+
+def test_an_objective_of_two_references(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="reference_adapter: method mrpo needs"):
+        train(root, tmp_path / "x", method="mrpo")
+    with pytest.raises(ConfigError, match="reference_adapter: method dpo has one"):
+        train(root, tmp_path / "x", method="dpo", reference_adapter="y")
+    with pytest.raises(UnavailableError, match="adapter folder"):
+        train(root, tmp_path / "x", method="mrpo", reference_adapter=str(root / "nowhere"))
+    train(root, tmp_path / "second", method="sft", epochs=3)
+    steps = train(root, tmp_path / "x", method="mrpo", reference_adapter=str(tmp_path / "second"), epochs=3, lr=1e-3)
+    assert steps[-1].loss < steps[0].loss
+    names = set(load_file(tmp_path / "x" / "adapter_model.safetensors"))
+    assert names == set(load_file(tmp_path / "second" / "adapter_model.safetensors"))
+
+
+def test_an_auxiliary_head_is_trained_resumed_and_left_out(root: Path, tmp_path: Path) -> None:
+    ext = {"align": {"degree": {"chosen": 0, "rejected": 2}}}
+    pairs = [msgspec.structs.replace(pair, ext=ext) for pair in PAIRS]
+    settings = config(root, method="spo", epochs=2, checkpoint_every=1)
+    whole = list(align.run(pairs, settings, Context(root), output=tmp_path / "whole"))
+    assert whole[-1].terms["degree"] < whole[0].terms["degree"]
+    steps = align.run(pairs, settings, Context(root), output=tmp_path / "cut")
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    list(align.run(pairs, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "whole")
+    assert not any("medpo" in name for name in load_file(tmp_path / "cut" / "adapter_model.safetensors"))
+
+
+def test_rankings_train(root: Path, tmp_path: Path) -> None:
+    for method in ("perpo", "s-dpo"):
+        steps = train(root, tmp_path / method, rankings(), method=method, epochs=4, lr=1e-3)  # type: ignore[arg-type]
+        assert steps[0].terms.keys() == {METHODS[method].terms[0].key}
+        assert steps[-1].loss < steps[0].loss
+        assert steps[-1].margin > 0
+
+
+def test_an_own_objective(root: Path, tmp_path: Path) -> None:
+    composed = [{"kind": "rank", "scope": "span"}, {"kind": "kl", "weight": 0.5, "scope": "response"}]
+    terms = msgspec.convert(composed, list[AnyTerm])
+    steps = train(root, tmp_path / "x", terms=terms)
+    assert steps[0].terms.keys() == {"rank", "kl", "logps/chosen", "logps/rejected"}

@@ -8,10 +8,13 @@ from data.training_pairs import PAIRS, REPORT, YES, encode, engine, make_pair, p
 
 from medpo_cli.errors import RecordError
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import ImageRef, Span, Weights
-from medpo_cli.training.batches import Encoder, Example, check_fields
+from medpo_cli.training.batches import Example
+from medpo_cli.training.encoder import Encoder
 from medpo_cli.training.layout import bundles, collate, plan
-from medpo_cli.training.objectives.methods import Term, resolve
+from medpo_cli.training.needs import check_fields
+from medpo_cli.training.objectives.methods import resolve
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +50,13 @@ def test_needed_tokens_are_the_span_or_the_answer(vlm: VisionLanguageModel) -> N
 
 def test_kept_rows_predict_the_next_token(vlm: VisionLanguageModel) -> None:
     one = example(vlm, resolve("fire-mpo", gamma=0.0))
-    layout = collate(bundles(one.units, forest=True), forest=True, device=torch.device("cpu"))
+    layout = collate(bundles(one.units, forest=True), forest=True, device=torch.device("cpu"), family=vlm.family)
     kept = layout.input_ids[layout.keep]
     for name, word in (("+", " left"), ("-", " right")):
         index = layout.index[name]
-        assert [vlm.decode([token]) for token in index.labels[0]] == [word]
-        assert [vlm.decode([kept[row]]) for row in index.kept[0]] == [" small"]  # the word before the span
+        rows, tokens = layout.pairs[:, index.pair[0]]
+        assert [vlm.decode([token]) for token in tokens] == [word]
+        assert [vlm.decode([kept[row]]) for row in rows] == [" small"]  # the word before the span
     assert layout.keep.sum() == 1  # one row predicts both words
     assert layout.attention_mask.shape == (1, 1, layout.tokens, layout.tokens)
 
@@ -62,7 +66,7 @@ def test_questions_about_one_image_share_its_row(vlm: VisionLanguageModel) -> No
     units = [unit for one in examples for unit in one.units]
     work = bundles(units, forest=True)
     assert [[unit.number for unit in bundle.units] for bundle in work] == [[0, 1], [2]]
-    layout = collate(work, forest=True, device=torch.device("cpu"))
+    layout = collate(work, forest=True, device=torch.device("cpu"), family=vlm.family)
     images = int((layout.input_ids == vlm.image_token_id).sum())
     assert images == 2 * 17  # two images, not three: template and image come before the question
     assert [prompt.images[0].path for prompt in layout.prompts] == ["a.png", "c.png"]
@@ -146,8 +150,9 @@ def test_spans_without_a_token_are_refused(
 
 def test_missing_fields_are_named() -> None:
     bare = msgspec.structs.replace(PAIRS[0], spans=[])
-    with pytest.raises(RecordError, match="mask-dpo needs at least one span"):
+    with pytest.raises(RecordError, match="mask-dpo needs this field") as caught:
         check_fields(bare, resolve("mask-dpo"), "mask-dpo")
+    assert caught.value.path == "$.spans"
     assert check_fields(bare, resolve("dpo"), "dpo") is bare
     same = msgspec.structs.replace(PAIRS[0], spans=[], rejected=PAIRS[0].chosen)
     with pytest.raises(RecordError, match="same text"):

@@ -8,14 +8,19 @@ import torch
 from data.training_pairs import BUILDERS, PAIRS, encode, engine, gradients, picture, tiny
 from PIL import Image
 from torch import Tensor
+from transformers.models.mllama.processing_mllama import (
+    convert_sparse_cross_attention_mask_to_dense,
+    get_cross_attention_token_mask,
+)
 
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family import masks
 from medpo_cli.models.family.generic import Generic
 from medpo_cli.schema.records import ImageRef, Pair
 from medpo_cli.training import layout as layouts
-from medpo_cli.training.engine import difference
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.verify import difference
 
 BETA, GAMMA, ALPHA, LAMBDA, NLL = 0.5, 0.5, 0.1, 0.3, 0.7
 TERMS = resolve("fire-mpo", beta=BETA, gamma=GAMMA, alpha=ALPHA, kl_forward=LAMBDA, nll=NLL)
@@ -34,6 +39,12 @@ def full_logits(vlm: VisionLanguageModel, image: ImageRef, prompt: str, answer: 
     for name in ("token_type_ids", "mm_token_type_ids"):
         if name in inspect.signature(vlm.base.forward).parameters:
             inputs[name] = (ids == vlm.image_token_id).int()
+    if "cross_attention_mask" in inputs:  # Mllama's processor wrote it for the prompt alone
+        reads = [get_cross_attention_token_mask(ids[0].tolist(), vlm.image_token_id)]
+        tiles = inputs["aspect_ratio_mask"].sum(-1).tolist()
+        inputs["cross_attention_mask"] = torch.from_numpy(
+            convert_sparse_cross_attention_mask_to_dense(reads, tiles, 2, ids.shape[1])
+        )
     logits = vlm.model(input_ids=ids, **inputs).logits[0]
     return logits.log_softmax(-1), ids.shape[1] - len(answer)
 
@@ -106,13 +117,15 @@ def test_loss_and_gradients_equal_the_naive_form(kind: str, dtype: torch.dtype, 
     assert worst(found, expected) <= bound
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("kind", sorted(set(BUILDERS) - {"llava", "qwen2_5_vl"}))
-def test_every_other_family_equals_the_naive_form(kind: str) -> None:
-    vlm = tiny(kind, torch.float64)
+def test_every_other_family_equals_the_naive_form(kind: str, dtype: torch.dtype, bound: float) -> None:
+    vlm = tiny(kind, dtype)
     expected_loss, expected = naive(vlm)
-    loss, found = fast(vlm, forest=vlm.forest)
-    assert abs(loss - expected_loss) <= 1e-10
-    assert worst(found, expected) <= 1e-10
+    for forest in (True, False):
+        loss, found = fast(vlm, forest=forest)
+        assert abs(loss - expected_loss) <= bound * max(1.0, abs(expected_loss))
+        assert worst(found, expected) <= bound
 
 
 def test_a_model_of_no_known_family_equals_the_naive_form() -> None:
@@ -125,7 +138,7 @@ def test_a_model_of_no_known_family_equals_the_naive_form() -> None:
     assert worst(found, expected) <= 1e-10
 
 
-@pytest.mark.parametrize("kind", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("kind", sorted(BUILDERS))
 def test_a_plain_causal_mask_would_be_noticed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     vlm = tiny(kind, torch.float64)
     _, expected = naive(vlm)
@@ -133,15 +146,16 @@ def test_a_plain_causal_mask_would_be_noticed(kind: str, monkeypatch: pytest.Mon
     def causal(end: Tensor) -> Tensor:
         return torch.ones(end.shape[1], end.shape[1], dtype=torch.bool).tril().expand(len(end), 1, -1, -1)
 
-    monkeypatch.setattr(layouts, "attention_mask", causal)
+    monkeypatch.setattr(masks, "tree", causal)
     _, found = fast(vlm, forest=True)
     assert worst(found, expected) > 1e-2
     encoder, examples = encode(vlm, TERMS, PAIRS)
-    assert difference(vlm, examples, TERMS, FeatureCache(vlm, encoder.encode_prompt)) > 1e-3
+    assert difference(vlm, examples, FeatureCache(vlm, encoder.encode_prompt)) > 1e-3
 
 
-def test_positions_of_branches_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    vlm = tiny("qwen2_5_vl", torch.float64)
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "glm4v"])
+def test_positions_of_branches_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny(kind, torch.float64)
     _, expected = naive(vlm)
     packed = layouts.collate
 
@@ -193,7 +207,7 @@ def test_reference_from_memory_equals_a_fresh_one() -> None:
     run = engine(vlm, TERMS, encoder, forest=True, limit=10**9)
     run.accumulate(examples, 1.0)
     fresh = gradients(vlm)
-    assert run.reference.size > 0
+    assert run.reference.store.size > 0
     run.budget = 1  # another layout: what was kept must not depend on it
     run.accumulate(examples, 1.0)
     assert worst(gradients(vlm), fresh) <= 1e-12

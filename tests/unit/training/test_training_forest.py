@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medpo_cli.training.forest import attention_mask, grow
+from medpo_cli.models.family.masks import tree
+from medpo_cli.training.forest import grow
 
 
 def test_two_answers_to_one_question() -> None:
@@ -13,7 +14,7 @@ def test_two_answers_to_one_question() -> None:
     assert forest.keys == list("abcde")
     assert forest.end == [5, 5, 4, 4, 5]
     assert forest.paths == [[0, 1, 2, 3], [0, 1, 4]]
-    seen = attention_mask(torch.tensor([forest.end]))[0, 0]
+    seen = tree(torch.tensor([forest.end]))[0, 0]
     assert seen[4].tolist() == [True, True, False, False, True]  # e sees a, b and itself, not c, d
     assert seen[3].tolist() == [True, True, True, True, False]
 
@@ -32,7 +33,7 @@ def test_deep_sequences_do_not_recurse() -> None:
 
 
 def test_padding_sees_only_itself() -> None:
-    seen = attention_mask(torch.tensor([[2, 2, 3, 4]]))[0, 0]
+    seen = tree(torch.tensor([[2, 2, 3, 4]]))[0, 0]
     assert seen.tolist() == [
         [True, False, False, False],
         [True, True, False, False],
@@ -50,7 +51,7 @@ def test_sees_exactly_its_prefix(sequences: list[str]) -> None:
     forest = grow(sequences)
     prefixes = {word[: i + 1] for word in sequences for i in range(len(word))}
     assert len(forest.keys) == len(prefixes)  # every distinct prefix is one node
-    seen = attention_mask(torch.tensor([forest.end or []], dtype=torch.long).reshape(1, -1))[0, 0]
+    seen = tree(torch.tensor([forest.end or []], dtype=torch.long).reshape(1, -1))[0, 0]
     for word, path in zip(sequences, forest.paths, strict=True):
         assert [forest.keys[node] for node in path] == list(word)
         for i, node in enumerate(path):

@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 import torch
 from data.training_pairs import PAIRS, encode, engine, tiny
-from torch import nn
 
 from medpo_cli.errors import BadInputError, CannotCreateError, ConfigError, UnavailableError
 from medpo_cli.io.context import Silent
 from medpo_cli.schema.config import AlignConfig
-from medpo_cli.training import engine as engines
+from medpo_cli.training import verify
 from medpo_cli.training.batches import Example
 from medpo_cli.training.checkpoint import Checkpoints, replace_folder
-from medpo_cli.training.engine import choose_forest, token_budget
+from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.loop import _require_gradients
+from medpo_cli.training.memory import token_budget
 from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache
+from medpo_cli.training.optimizer import MasterOptimizer
 from medpo_cli.training.schedule import batch_of, learning_rate, steps_in
+from medpo_cli.training.verify import choose_forest
 
 
 class Notes(Silent):
@@ -61,34 +62,33 @@ def test_learning_rates(schedule: Any, expected: list[float]) -> None:
     assert [learning_rate(step, 10, config) / 2 for step in range(10)] == pytest.approx(expected, abs=1e-6)
 
 
-def checkpoints(folder: Path, fingerprint: str = "f") -> tuple[nn.Module, Checkpoints]:
-    torch.manual_seed(0)
-    model = nn.Linear(3, 2)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    model(torch.ones(3)).sum().backward()
+def checkpoints(folder: Path, fingerprint: str = "f") -> Checkpoints:
+    optimizer = MasterOptimizer(tiny("llava"), "adamw", 0.1)
+    for parameter in optimizer.masters.values():
+        parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    return model, Checkpoints(folder, model, optimizer, fingerprint, keep_last=2)
+    return Checkpoints(folder, optimizer, fingerprint, keep_last=2)
 
 
 def test_checkpoint_restores_weights_and_moments(tmp_path: Path) -> None:
-    model, saved = checkpoints(tmp_path)
+    saved = checkpoints(tmp_path)
     assert saved.restore() == 0
     saved.save(7)
-    kept = {name: p.detach().clone() for name, p in model.named_parameters()}
-    moment = saved.optimizer.state_dict()["state"][0]["exp_avg"].clone()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.zero_()
-    saved.optimizer.state_dict()["state"][0]["exp_avg"].zero_()
+    kept = saved.optimizer.state()
+    assert kept["optimizer/0/step"] == 1
+    assert kept["optimizer/0/exp_avg"].any()
+    for parameter in saved.optimizer.masters.values():
+        parameter.grad = torch.ones_like(parameter)
+    saved.optimizer.step()
+    assert not torch.equal(saved.optimizer.state()["optimizer/0/exp_avg"], kept["optimizer/0/exp_avg"])
     assert saved.restore() == 7
-    for name, p in model.named_parameters():
-        assert torch.equal(p, kept[name])
-    assert torch.equal(saved.optimizer.state_dict()["state"][0]["exp_avg"], moment)
-    assert saved.optimizer.state_dict()["state"][0]["step"] == 1
+    restored = saved.optimizer.state()
+    assert restored.keys() == kept.keys()
+    assert all(torch.equal(restored[name], tensor) for name, tensor in kept.items())
 
 
 def test_only_the_last_checkpoints_stay(tmp_path: Path) -> None:
-    _, saved = checkpoints(tmp_path)
+    saved = checkpoints(tmp_path)
     for step in (1, 5, 10, 200):
         saved.save(step)
         if step == 5:  # as kill -9 leaves one that is being removed, and one that is being written
@@ -100,10 +100,10 @@ def test_only_the_last_checkpoints_stay(tmp_path: Path) -> None:
 
 
 def test_foreign_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
-    _, saved = checkpoints(tmp_path)
+    saved = checkpoints(tmp_path)
     saved.save(1)
     with pytest.raises(ConfigError, match="step-000001 was made with other"):
-        checkpoints(tmp_path, "g")[1].restore()
+        checkpoints(tmp_path, "g").restore()
     tensors = tmp_path / "step-000001" / "state.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:40])
     with pytest.raises(BadInputError, match="damaged"):
@@ -136,12 +136,12 @@ def test_forest_is_used_where_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None
     notes = Notes()
 
     def choose(**settings: Any) -> bool:
-        return choose_forest(vlm, examples, terms, cache, AlignConfig(**settings), notes)
+        return choose_forest(vlm, examples, cache, AlignConfig(**settings), notes)
 
     assert choose() is True
     assert choose(engine="rows") is False
     assert notes.lines == []
-    monkeypatch.setattr(engines, "difference", lambda *_: 0.5)
+    monkeypatch.setattr(verify, "difference", lambda *_: 0.5)
     assert choose() is False
     assert "differ from plain rows by 5.0e-01 nats: plain rows are used" in notes.lines[0]
     with pytest.raises(UnavailableError, match="use --engine rows"):

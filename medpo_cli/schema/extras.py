@@ -1,0 +1,82 @@
+"""What some objectives read beside the fields of a pair or a ranking: the object ``ext.align``.
+
+``ext`` travels through every stage untouched, so these fields need no new schema.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from medpo_cli.errors import RecordError
+from medpo_cli.schema.records import Case, ImageRef, Offsets, Part
+
+WHERE = "$.ext.align"
+
+
+class Sides(Part, frozen=True, kw_only=True):
+    """Something for each answer of a pair."""
+
+    chosen: list[float] | None = None
+    rejected: list[float] | None = None
+
+
+class Kept(Part, frozen=True, kw_only=True):
+    """Character ranges that count: factual sentences of the chosen, hallucinated ones of the rejected answer."""
+
+    chosen: list[Offsets]
+    rejected: list[Offsets]
+
+
+class Twin(Part, frozen=True, kw_only=True):
+    """A similar second image and the answer that is right for it."""
+
+    image: ImageRef
+    answer: str
+
+
+class Degrees(Part, frozen=True, kw_only=True):
+    """How much was removed from each answer: class 0 (nothing) and up."""
+
+    chosen: Annotated[int, Meta(ge=0)]
+    rejected: Annotated[int, Meta(ge=0)]
+
+
+class AlignExtras(Part, frozen=True, kw_only=True):
+    """``ext.align``.
+
+    Attributes:
+        token_weights: a weight for each token of an answer as this model's tokenizer writes it, end token
+            left out (TIS-DPO).
+        keep: the sentences that count (Mask-DPO); left out: all of the chosen answer, and of the rejected
+            one those that a span touches.
+        ladder: the image with its object more and more hidden, clearest first (LPOI).
+        twin: a similar image with its answer (SymMPO).
+        degree: how much was removed from each answer (SPO).
+        only: the one side of an unpaired answer (KTO): ``chosen`` desirable, ``rejected`` undesirable.
+        old_logprobs: of a ranking's answers, the log-probability each was drawn at, nats, end token
+            included (P3O).
+    """
+
+    token_weights: Sides | None = None
+    keep: Kept | None = None
+    ladder: Annotated[list[ImageRef], Meta(min_length=2)] | None = None
+    twin: Twin | None = None
+    degree: Degrees | None = None
+    only: Literal["chosen", "rejected"] | None = None
+    old_logprobs: list[float] | None = None
+
+
+def extras(record: Case) -> AlignExtras:
+    """``ext.align`` of a record, checked; empty where there is none.
+
+    Raises:
+        RecordError: ``extras-malformed``.
+    """
+    given: Any = (record.ext or {}).get("align", {})
+    try:
+        return msgspec.convert(given, AlignExtras)
+    except msgspec.ValidationError as error:
+        _, found, path = str(error).rpartition(" - at `$")
+        path = path.rstrip("`") if found else ""
+        raise RecordError("extras-malformed", "ext.align is not what align reads", WHERE + path) from None

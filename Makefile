@@ -6,7 +6,7 @@ STAMP := $(VENV)/.medpo-setup
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo demo-model test test-slow check bench docs lock clean
+.PHONY: setup demo demo-model test test-slow oracle check bench docs lock clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,18 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# TRL as an independent oracle, in an environment of its own: not part of `make test`.
+oracle: $(VENV)-oracle/.medpo-setup
+	PYTHONPATH=. $(VENV)-oracle/bin/python -m pytest -m oracle tests/oracle
+
+$(VENV)-oracle/.medpo-setup: constraints.txt requirements.lock tests/oracle/requirements.txt
+	$(PYTHON) -m venv $(VENV)-oracle
+	$(VENV)-oracle/bin/python -m pip install --quiet -c constraints.txt torch
+	$(VENV)-oracle/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(VENV)-oracle/bin/python -m pip install --quiet --no-deps -r tests/oracle/requirements.txt
+	$(VENV)-oracle/bin/python -m pip check
+	touch $@
 
 check: setup
 	$(BIN)/ruff check .
@@ -58,4 +70,4 @@ lock:
 		--no-header --no-annotate >> requirements.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-lock medpo-demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lock $(VENV)-oracle medpo-demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,237 +1,166 @@
-"""Seconds of one FiRe-MPO step: medpo's fast path against the naive eight-pass form, interleaved.
+"""Cost of one alignment step: medpo, the naive eight-pass form, TRL, ms-swift, LLaMA-Factory.
 
-    OMP_NUM_THREADS=1 python benchmarks/align_step.py [--steps 6] [--batch 8] [--kind report|vqa] [--method paper]
+    python benchmarks/align_step.py [--models llava-40m qwen3-vl-40m] [--kinds vqa report] [--batch 4]
+        [--variants ...] [--repeats 2] [--peers DIR] [--work DIR] [--json FILE]
+    python benchmarks/align_step.py --models llava-b --kinds vqa --batch 2 --peers DIR
+    python benchmarks/align_step.py --device cuda --models qwen3-vl-4b-random --kinds vqa --batch 8 [--quantize nf4]
 
-The naive form is what the published implementation does: four forward calls of 2 B padded rows (chosen and
-rejected; clean and corrupted image; policy and reference), images encoded for every row, full logits,
-log-softmax over all positions. Both forms run the same pairs in one process, turn by turn, on a random
-model of the demo's size (1.2 M parameters, 37 image tokens); both find their pixels prepared. CPU seconds,
-medians. ``--method paper`` leaves out the likelihood term of the demo's recipe, as the paper does.
+Every measurement is a whole process on one core with one thread: the tool runs n1 and then n2 optimizer steps
+and (cpu2 - cpu1) / (n2 - n1) is the cost of a step, whatever loading costs. Tools take turns within each
+repetition. CPU seconds (user and system) and peak memory come from wait4; memory above the resting process from
+the child itself, which sets its high-water mark back before the first step. On a GPU the child's own clock and
+the allocator's peak count instead.
+
+The naive form does what the published implementation does (runners/naive.py). Each peer runs its own command in
+its own environment, --peers DIR/{trl,ms-swift,llamafactory} (or MEDPO_PEERS); one that is absent is left out.
+Lengths: vqa 15 answer tokens with 3 masked, report 120 with four spans of 3. Where a line has another batch
+than the first, compare the column "per pair".
 """
 
 import argparse
 import json
-import random
+import os
+import platform
 import statistics
-import time
-from collections.abc import Callable
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from accelerate import Accelerator
-from PIL import Image
-from torch import Tensor
+from runners import peer_llamafactory, peer_msswift, peer_trl
+from workload.cases import VARIANTS, Variant, Workspace
+from workload.process import ChildError, Usage, own, run
+from workload.report import table
 
-from medpo_cli.models.base import VisionLanguageModel
-from medpo_cli.models.lora import add_lora
-from medpo_cli.models.tiny import build_llava
-from medpo_cli.schema.records import Corrupted, ImageRef, Pair, RegionProof, Span
-from medpo_cli.text.diff import difference
-from medpo_cli.text.spans import token_mask
-from medpo_cli.training.batches import Encoder
-from medpo_cli.training.engine import Engine
-from medpo_cli.training.objectives.methods import resolve
-from medpo_cli.training.reference import FeatureCache, Reference
-
-SENTENCES = [
-    ("The heart is enlarged.", "The heart is normal in size."),
-    ("There is a small nodule in the left upper zone.", "No nodule is seen."),
-    ("There is a patchy opacity in the right lower zone.", "No focal opacity is seen."),
-    ("There is a small left pleural effusion.", "No pleural effusion."),
-    ("There is a large right pneumothorax.", "No pneumothorax."),
-]
-VQA = [("Yes, there is a small left pleural effusion.", "No, there is no pleural effusion.")]
-PROOF = RegionProof(
-    mask="0" * 64, voxels=4, fraction=0.1, changed=1.0, outside="0" * 64, contrast_before=9.0, contrast_after=0.0
-)
-BETA, GAMMA, ALPHA, LAMBDA = 0.5, 0.5, 0.01, 0.5
-
-
-def make_pairs(count: int, kind: str) -> list[Pair]:
-    """Pairs in the demo's language, one fact changed in each."""
-    choice = random.Random(0)
-    made = []
-    for number in range(count):
-        if kind == "vqa":
-            prompt, (chosen, rejected) = "Is there a pleural effusion?", choice.choice(VQA)
-        else:
-            prompt, sides = "Describe the findings on this chest image.", [choice.randrange(2) for _ in SENTENCES]
-            at = choice.randrange(len(SENTENCES))
-            chosen, rejected = (
-                " ".join(s[side ^ (i == at and flip)] for i, (s, side) in enumerate(zip(SENTENCES, sides, strict=True)))
-                for flip in (False, True)
-            )
-        spans = [Span(kind="status", chosen=a, rejected=b, source="rule") for a, b in difference(chosen, rejected)]
-        bad = Corrupted(
-            image=ImageRef(path=f"{number}.bad"), operator="none", parameters={}, seed=0, region=PROOF, route="lesion"
-        )
-        made.append(
-            Pair(
-                id=str(number), image=ImageRef(path=f"{number}"), prompt=prompt, task="report", chosen=chosen,
-                rejected=rejected, origin="corrected", spans=spans, corrupted=bad,
-            )
-        )  # fmt: skip
-    return made
-
-
-def picture(ref: ImageRef, _field: str = "") -> np.ndarray:
-    """A random 96 x 96 picture."""
-    return np.random.default_rng(list(ref.path.encode())).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-
-
-def make_model(dtype: torch.dtype) -> VisionLanguageModel:
-    """A random model of the demo's size with LoRA r16."""
-    sentences = [text for pair in [*SENTENCES, *VQA] for text in pair] * 20
-    model, processor = build_llava(
-        sentences, image_size=96, patch_size=16, vision_hidden=128, vision_layers=3, hidden=128, layers=3,
-        heads=4, kv_heads=4, intermediate=256,
-    )  # fmt: skip
-    vlm = VisionLanguageModel(model.to(dtype).requires_grad_(False), processor, name="bench")
-    add_lora(vlm, rank=16, alpha=32.0)
-    for name, parameter in vlm.model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(0))
-    return vlm
-
-
-class Naive:
-    """Eight passes for each pair, as 2 B padded rows a call; tokens and pixels are prepared beforehand."""
-
-    def __init__(self, vlm: VisionLanguageModel, pairs: list[Pair], nll: float) -> None:
-        self.vlm, self.nll = vlm, nll
-        self.ready = {(pair.id, bad): self._rows(pair, bad) for pair in pairs for bad in (False, True)}
-
-    def _rows(self, pair: Pair, bad: bool) -> list[dict[str, Any]]:
-        image = picture(pair.corrupted.image if bad and pair.corrupted else pair.images[0])
-        content = [{"type": "image"}, {"type": "text", "text": pair.prompt}]
-        text = self.vlm.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
-        inputs = self.vlm.processor(images=[Image.fromarray(image)], text=[text], return_tensors="pt")
-        rows = []
-        for side in ("chosen", "rejected"):
-            answer = self.vlm.encode_answer(getattr(pair, side))
-            spans = [getattr(span, side) for span in pair.spans]
-            inside = token_mask(answer.offsets, spans, getattr(pair, side))
-            prompt = inputs["input_ids"][0]
-            mask = torch.tensor([False] * len(prompt) + inside)
-            rows.append({"ids": torch.cat([prompt, answer.ids]), "span": mask, "pixels": inputs["pixel_values"][0],
-                         "answer": torch.arange(len(mask)) >= len(prompt)})  # fmt: skip
-        return rows
-
-    def _call(self, rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pad = torch.nn.utils.rnn.pad_sequence
-        ids = pad([row["ids"] for row in rows], batch_first=True, padding_value=self.vlm.tokenizer.pad_token_id)
-        span, answer = (pad([row[key] for row in rows], batch_first=True)[:, 1:] for key in ("span", "answer"))
-        attention = pad([torch.ones_like(row["ids"]) for row in rows], batch_first=True)
-        pixels = torch.stack([row["pixels"] for row in rows]).to(self.vlm.dtype)
-        logits = self.vlm.model(input_ids=ids, attention_mask=attention, pixel_values=pixels).logits
-        return logits[:, :-1].log_softmax(-1), ids[:, 1:], span, answer
-
-    def _sides(self, batch: list[Pair], bad: bool) -> tuple[Tensor, ...]:
-        rows = [self.ready[pair.id, bad][side] for side in (0, 1) for pair in batch]
-        with torch.no_grad(), self.vlm.model.disable_adapter():
-            reference, *_ = self._call(rows)
-        policy, ids, span, answer = self._call(rows)
-        tokens = (policy - reference).gather(-1, ids[..., None])[..., 0]
-        ratio = (tokens * span).sum(-1)
-        return policy, reference, ids, span, answer, ratio[: len(batch)], ratio[len(batch) :]
-
-    def step(self, batch: list[Pair]) -> float:
-        """Loss of one step; gradients are added."""
-        n = len(batch)
-        policy, reference, ids, span, answer, chosen, rejected = self._sides(batch, False)
-        *_, bad_chosen, bad_rejected = self._sides(batch, True)
-        logsigmoid = torch.nn.functional.logsigmoid
-        p, r = policy[:n], reference[:n]
-        kl = LAMBDA * (r.exp() * (r - p)).sum(-1) + (1 - LAMBDA) * (p.exp() * (p - r)).sum(-1)
-        nll = -(p.gather(-1, ids[:n, :, None])[..., 0] * answer[:n]).sum(-1) / answer[:n].sum(-1)
-        loss = -logsigmoid(BETA * (chosen - rejected)) - GAMMA * logsigmoid(BETA * (bad_rejected - bad_chosen))
-        loss = (loss + ALPHA * (kl * span[:n]).sum(-1) + self.nll * nll).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
-
-
-def gradients(vlm: VisionLanguageModel) -> list[Tensor]:
-    """All adapter gradients, taken away."""
-    found = [p.grad for p in vlm.model.parameters() if p.requires_grad and p.grad is not None]
-    vlm.model.zero_grad(set_to_none=True)
-    return found
+COMMANDS = {
+    "trl": peer_trl.command,
+    "ms-swift": peer_msswift.command,
+    "llamafactory": peer_llamafactory.command,
+}
+RANKS = {"llava-b": 16, "qwen3-vl-4b-random": 128, "qwen3-vl-tiny": 4, "llava-tiny": 4}
+DEFAULT_RANK = 24
 
 
 def main() -> None:
-    """Measure and print one JSON line."""
+    """Measure, print the table, write the numbers."""
+    options = arguments()
+    if options.device == "cpu":
+        os.sched_setaffinity(0, {options.core})
+    with tempfile.TemporaryDirectory(prefix="medpo-bench-") as temporary:
+        space = Workspace(options.work or Path(temporary), options.device)
+        chosen = [name for name in options.variants if present(name, options.peers)]
+        rows = [row(model, kind, name) for model in options.models for kind in options.kinds for name in chosen]
+        for repeat in range(options.repeats):
+            for one in rows:
+                print(f"{repeat + 1}/{options.repeats} {one['model']} {one['kind']} {one['title']}", file=sys.stderr)
+                measure(one, options, space)
+                keep(options.json, rows, [])
+        print(table(rows, options.device))
+        checks = [] if options.device == "cuda" else [exactness(model, options, space) for model in options.models]
+    for check in checks:
+        print("\n{model}: loss within {loss:.1e}, gradients within {gradient:.1e} (relative), float64".format(**check))
+    keep(options.json, rows, checks)
+
+
+def keep(path: Path | None, rows: list[dict[str, Any]], checks: list[dict[str, Any]]) -> None:
+    """Write what there is so far."""
+    if path:
+        facts = {"machine": platform.processor() or platform.machine(), "argv": sys.argv[1:]}
+        path.write_text(json.dumps({**facts, "rows": rows, "exactness": checks}, indent=1))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--kind", choices=["report", "vqa"], default="report")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    parser.add_argument("--method", choices=["demo", "paper"], default="demo")
-    chosen = parser.parse_args()
-    nll = 4.0 if chosen.method == "demo" else 0.0
-    terms = resolve("fire-mpo", beta=BETA, gamma=GAMMA, alpha=ALPHA, kl_forward=LAMBDA, nll=nll)
-    torch.set_num_threads(1)
-    vlm = make_model(getattr(torch, chosen.dtype))
-    pairs = make_pairs(chosen.batch * (chosen.steps + 1), chosen.kind)
-    encoder = Encoder(vlm, terms, picture)
-    examples = [encoder.example(pair, number) for number, pair in enumerate(pairs)]
-    naive = Naive(vlm, pairs, nll)
-
-    prompts = {
-        answer.prompt.content: answer.prompt for one in examples for unit in one.units for answer in unit.answers
-    }
-    pixels = {content: encoder.encode_prompt(prompt) for content, prompt in prompts.items()}
-
-    def engine(limit: int) -> Engine:
-        cache = FeatureCache(vlm, lambda prompt: pixels[prompt.content], limit)
-        return Engine(vlm, terms, cache, Reference(vlm, terms, limit), Accelerator(cpu=True), forest=True)
-
-    cold, warm = engine(0), engine(2**30)
-    for i in range(0, len(examples), chosen.batch):  # fills the caches of the warm engine
-        warm.accumulate(examples[i : i + chosen.batch], 1.0)
-    gradients(vlm)
-
-    forms: dict[str, Callable[[int], float]] = {
-        "naive": lambda i: naive.step(pairs[i : i + chosen.batch]),
-        "medpo": lambda i: accumulate(cold, examples[i : i + chosen.batch]),
-        "medpo, reference and features cached": lambda i: accumulate(warm, examples[i : i + chosen.batch]),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    worst_loss = worst_gradient = 0.0
-    for step in range(chosen.steps + 1):
-        results = {}
-        for name, form in forms.items():
-            began = time.process_time()
-            loss = form(step * chosen.batch)
-            if step:  # the first one warms up
-                seconds[name].append(time.process_time() - began)
-            results[name] = (loss, gradients(vlm))
-        loss, expected = results["naive"]
-        scale = max(float(g.abs().max()) for g in expected)
-        for other, found in list(results.values())[1:]:
-            worst_loss = max(worst_loss, abs(other - loss))
-            gap = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
-            worst_gradient = max(worst_gradient, gap / scale)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(
-        json.dumps(
-            {
-                **vars(chosen),
-                "cpu_seconds_a_step": {name: round(value, 4) for name, value in medians.items()},
-                "ratio": {name: round(medians["naive"] / value, 2) for name, value in medians.items()},
-                "loss_difference": worst_loss,
-                "gradient_difference": worst_gradient,
-            },
-            indent=1,
-        )
-    )
+    parser.add_argument("--models", nargs="+", default=["llava-40m", "qwen3-vl-40m"])
+    parser.add_argument("--kinds", nargs="+", choices=["vqa", "report"], default=["vqa", "report"])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--steps", type=int, nargs=2, default=[2, 6], help="n1 and n2; the naive form: 1 and 2")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--quantize", choices=["none", "nf4"], default="none", help="of medpo's model")
+    parser.add_argument("--peers", type=Path, default=Path(os.environ.get("MEDPO_PEERS", "peers")))
+    parser.add_argument("--work", type=Path, default=None, help="keep models and data here")
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None)
+    return parser.parse_args()
 
 
-def accumulate(engine: Engine, batch: list[Any]) -> float:
-    """Loss of one step on the fast path; gradients are added."""
-    tally = engine.accumulate(batch, 1 / len(batch))
-    return tally.sums["loss"].item() / len(batch)
+def present(name: str, folder: Path) -> bool:
+    """Whether the variant can run; says so once where it cannot."""
+    tool = VARIANTS[name].tool
+    if tool not in COMMANDS or (folder / tool / "bin" / "python").exists():
+        return True
+    print(f"{name}: no environment at {folder / tool}, left out (see benchmarks/README.md)", file=sys.stderr)
+    return False
+
+
+def row(model: str, kind: str, name: str) -> dict[str, Any]:
+    """An empty line of the result."""
+    lists = {key: [] for key in ("steps", "start", "peak", "above", "losses", "norms")}
+    return {"model": model, "kind": kind, "variant": name, "title": VARIANTS[name].title, "failed": "", **lists}
+
+
+def measure(one: dict[str, Any], options: argparse.Namespace, space: Workspace) -> None:
+    """One repetition, added to the line."""
+    variant = VARIANTS[one["variant"]]
+    one["batch"] = variant.batch or options.batch
+    few, many = (1, 2) if variant.tool == "naive" and options.device == "cpu" else options.steps
+    try:
+        job = make_job(one, variant, options, space)
+        if options.device == "cuda":
+            _, found = start(job | {"steps": many}, variant, options, space)
+            one["steps"].append(statistics.median(found["seconds"][1:]))
+            one["start"].append(0.0)
+            one["peak"].append(found["peak_bytes"])
+        else:
+            first, _ = start(job | {"steps": few}, variant, options, space)
+            last, found = start(job | {"steps": many}, variant, options, space)
+            step = (last.cpu - first.cpu) / (many - few)
+            one["steps"].append(step)
+            one["start"].append(first.cpu - few * step)
+            one["peak"].append(last.peak)
+    except ChildError as error:
+        one["failed"] = str(error)
+        return
+    if found:
+        one["above"].append(found["peak_bytes"] - found["rest_bytes"])
+        one["losses"], one["norms"] = found["losses"], found["norms"]
+
+
+def make_job(one: dict[str, Any], variant: Variant, options: argparse.Namespace, space: Workspace) -> dict[str, Any]:
+    """What a child is told; writes model and data first."""
+    model = space.model(one["model"])
+    shape = (2 * one["batch"], variant.questions, variant.share_corrupted)
+    return {
+        "model": str(model), "pairs": str(space.data(one["model"], model, one["kind"], *shape)),
+        "batch": one["batch"], "rank": RANKS.get(one["model"], DEFAULT_RANK), "device": options.device,
+        "dtype": "float32" if options.device == "cpu" else "bfloat16", "quantize": options.quantize, **variant.options,
+    }  # fmt: skip
+
+
+def start(
+    job: dict[str, Any], variant: Variant, options: argparse.Namespace, space: Workspace
+) -> tuple[Usage, dict[str, Any]]:
+    """Run one child; what it used and, where it is our own, what it wrote."""
+    scratch = space.scratch(variant.tool)
+    log = scratch / "log"
+    if variant.tool in COMMANDS:
+        argv = COMMANDS[variant.tool](job, (options.peers / variant.tool).absolute(), scratch)
+        return run(argv, log=log, cwd=scratch), {}
+    result = scratch / "result.json"
+    usage = own(f"runners/{variant.tool}.py", job | {"result": str(result)}, log=log)
+    return usage, json.loads(result.read_text())
+
+
+def exactness(model: str, options: argparse.Namespace, space: Workspace) -> dict[str, Any]:
+    """Loss and gradients of one step of two pairs, naive against medpo, in float64."""
+    one = row(model, options.kinds[0], "medpo") | {"batch": 2}
+    job = make_job(one, VARIANTS["medpo"], options, space) | {"dtype": "float64", "checkpointing": False}
+    scratch = space.scratch("exactness")
+    own("runners/exactness.py", job | {"result": str(scratch / "result.json")}, log=scratch / "log")
+    return {"model": model, **json.loads((scratch / "result.json").read_text())}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import CannotCreateError, ExitCode, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.io.stream import RecordReader, describe
+from medpo_cli.schema.extras import WHERE, extras
 from medpo_cli.schema.records import AnyRecord, Case, Corrupted, ImageRef, Pair, Record, Sample
 
 
@@ -76,7 +77,12 @@ def show(file: Path, root: Path | None, page: Path, *, limit: int, with_text: bo
 
 
 def _look_for_files(record: Case, context: Context) -> None:
-    for path, field in _paths(record):
+    paths = _paths(record)
+    try:
+        paths += _extra_paths(record)
+    except RecordError as error:
+        context.reject(record.id, error)
+    for path, field in paths:
         try:
             context.resolve(path, field)
         except RecordError as error:
@@ -94,3 +100,10 @@ def _paths(record: Case) -> list[tuple[str, str]]:
     made: list[tuple[Corrupted | None, str]] = [(record.corrupted, "$.corrupted"), (record.control, "$.control")]
     found += [ref(one.image, f"{field}.image") for one, field in made if one is not None]
     return found
+
+
+def _extra_paths(record: Case) -> list[tuple[str, str]]:
+    """Images of ``ext.align``; raises RecordError where that is malformed."""
+    more = extras(record)
+    found = [(ref.path, f"{WHERE}.ladder[{step}].path") for step, ref in enumerate(more.ladder or ())]
+    return found if more.twin is None else [*found, (more.twin.image.path, f"{WHERE}.twin.image.path")]

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from medpo_cli.demo.recipe import SETTINGS
+from medpo_cli.demo.recipe import OBJECTIVE, SETTINGS
 from medpo_cli.errors import ConfigError, NoInputError, UsageError
 from medpo_cli.schema import config as schema
 
@@ -92,8 +92,9 @@ def resolve(stage: str, kind: type[C], flags: Mapping[str, Any], config: str | N
                 sources[key] = _source(source, stage, key)
                 values[key] = _converted(value, known[key], source, sources[key])
     if "model" in known and not values.get("model") and not values.get("endpoint"):
+        chosen = any(sources.get(key, "built-in") != "built-in" for key in ("method", "terms"))
         for key, value in SETTINGS.get(stage, {}).items():
-            if sources[key] == "built-in":
+            if sources[key] == "built-in" and not (chosen and key in OBJECTIVE):
                 values[key], sources[key] = value, "embedded demo"
     try:
         return Resolved(

@@ -91,13 +91,13 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
     settings = session.settings
     folder = Path(settings.output)
     resume = settings.stream.resume
+    if config.estimate:
+        with closing(session, None, None):
+            deque(align.run(session.records, config, session.context, output=folder), maxlen=0)
+            return session.exit_code()
     if is_follower():
         deque(align.run(session.records, config, session.context, output=folder, resume=resume), maxlen=0)
         return ExitCode.DONE  # another code would make the launcher end the first process, which is still writing
-    if config.estimate:
-        with closing(session, None, None):
-            list(align.run(session.records, config, session.context, output=folder))
-            return session.exit_code()
     manifest = manifest_path(settings)
     if folder.exists() and not (settings.stream.force or settings.stream.resume):
         raise CannotCreateError(f"{folder.name} exists: --force replaces it, --resume goes on with it")

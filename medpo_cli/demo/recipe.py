@@ -19,3 +19,5 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sample": {"batch": 64, "max_tokens": 128},
     "eval": {"batch": 64, "max_tokens": 128},
 }
+OBJECTIVE = frozenset({"beta", "gamma", "alpha", "nll"})
+"""Settings of the default objective: no use to a method or terms that the user names."""

@@ -4,6 +4,7 @@ A record's paths are relative to the folder of the file it stands in. Where a st
 ``data/cases.jsonl`` and writes to the current folder, the paths gain ``data/``.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ def prefix_between(inner: Path, outer: Path) -> str | None:
 
 
 def rebase(record: R, prefix: str) -> R:
-    """The record with ``prefix`` before every relative path (``ext.twins`` included)."""
+    """The record with ``prefix`` before every relative path (those of ``ext.twins`` and ``ext.align`` included)."""
     if not prefix or not isinstance(record, Case):
         return record
 
@@ -49,7 +50,7 @@ def rebase(record: R, prefix: str) -> R:
         regions=None if record.regions is None else [region(r) for r in record.regions],
         corrupted=corrupted(record.corrupted),
         control=corrupted(record.control),
-        ext=_moved_twins(record.ext, prefix),
+        ext=_moved_ext(record.ext, moved),
     )
 
 
@@ -57,8 +58,28 @@ def _fields(part: msgspec.Struct) -> dict[str, Any]:
     return msgspec.structs.asdict(part)
 
 
-def _moved_twins(ext: dict[str, Any] | None, prefix: str) -> dict[str, Any] | None:
-    twins = (ext or {}).get("twins")
-    if not ext or not isinstance(twins, dict):
+def _moved_ext(ext: dict[str, Any] | None, moved: Callable[[str], str]) -> dict[str, Any] | None:
+    """``ext`` with its image paths moved; what has not the expected form is left for its reader to refuse."""
+    if not ext:
         return ext
-    return {**ext, "twins": {label: prefix + str(path) for label, path in twins.items()}}
+    changed = dict(ext)
+    if isinstance(twins := ext.get("twins"), dict):
+        changed["twins"] = {label: moved(str(path)) for label, path in twins.items()}
+    if isinstance(align := ext.get("align"), dict):
+        changed["align"] = _moved_align(align, moved)
+    return changed
+
+
+def _moved_align(align: dict[str, Any], moved: Callable[[str], str]) -> dict[str, Any]:
+    """``ext.align`` with the paths of its ladder and of its twin moved."""
+
+    def image(ref: Any) -> Any:
+        known = isinstance(ref, dict) and isinstance(ref.get("path"), str)
+        return {**ref, "path": moved(ref["path"])} if known else ref
+
+    changed = dict(align)
+    if isinstance(ladder := align.get("ladder"), list):
+        changed["ladder"] = [image(ref) for ref in ladder]
+    if isinstance(twin := align.get("twin"), dict) and "image" in twin:
+        changed["twin"] = {**twin, "image": image(twin["image"])}
+    return changed

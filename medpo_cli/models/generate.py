@@ -19,6 +19,7 @@ from transformers import DynamicCache, GenerationConfig
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import EncodedPrompt, ImageFeatures
 from medpo_cli.models.family.base import concatenate
+from medpo_cli.models.prefix import cut, left_padded, left_padded_positions, read_images
 from medpo_cli.models.sampling import Chooser, derive_seed
 from medpo_cli.schema.records import Decoding, Response
 
@@ -106,7 +107,7 @@ def _chunks(vlm: VisionLanguageModel, rows: Sequence[_Row], batch: int) -> Itera
 
     def order(row: _Row) -> tuple[bool, int, str, int, int, int]:
         prompt = row.prompt
-        return bool(prompt.vision), _cut(prompt), prompt.image_key, len(prompt), row.request, row.index
+        return bool(prompt.vision), cut(prompt), prompt.image_key, len(prompt), row.request, row.index
 
     chunk: list[_Row] = []
     for row in sorted(rows, key=order):
@@ -116,12 +117,6 @@ def _chunks(vlm: VisionLanguageModel, rows: Sequence[_Row], batch: int) -> Itera
         chunk.append(row)
     if chunk:
         yield chunk
-
-
-def _cut(prompt: EncodedPrompt) -> int:
-    """Length of the part that other questions about the same image share: up to the last placeholder."""
-    places = prompt.image_positions.nonzero()
-    return min(int(places[-1]) + 1, len(prompt) - 1) if len(places) else 0
 
 
 def _features(
@@ -164,46 +159,15 @@ def _prefill(
 ) -> tuple[Tensor, Tensor]:
     """Run each distinct image and each distinct question once; return mask [B, S] and last logits [B, V]."""
     prompts = list({row.request: row.prompt for row in rows}.values())
-    heads: dict[tuple[str, bytes], EncodedPrompt] = {}
-    for prompt in prompts:
-        heads.setdefault(_head_key(prompt), prompt)
-    if any(_cut(prompt) for prompt in prompts):
-        shared = list(heads.values())
-        ids, mask, positions = _padded(vlm, shared, [(0, _cut(prompt)) for prompt in shared])
-        images = [features[prompt.image_key] for prompt in shared]
-        vlm.forward(ids, features=images, attention_mask=mask, position_ids=positions, cache=cache, logits_to_keep=1)
-        places = {key: place for place, key in enumerate(heads)}
-        chosen = torch.tensor([places[_head_key(prompt)] for prompt in prompts], device=vlm.device)
-        cache.batch_select_indices(chosen)
-        before = mask[chosen]
-    else:
-        before = torch.zeros(len(prompts), 0, dtype=torch.long, device=vlm.device)
-    ids, mask, positions = _padded(vlm, prompts, [(_cut(prompt), len(prompt)) for prompt in prompts])
+    before = read_images(vlm, prompts, features, cache)
+    ids, mask = left_padded(vlm, [prompt.input_ids[cut(prompt) :] for prompt in prompts])
+    positions = left_padded_positions(vlm, prompts, [(cut(prompt), len(prompt)) for prompt in prompts])
     mask = torch.cat([before, mask], dim=1)
     logits = vlm.forward(ids, attention_mask=mask, position_ids=positions, cache=cache, logits_to_keep=1)[:, -1]
     places_of = {row: place for place, row in enumerate(dict.fromkeys(row.request for row in rows))}
     repeat = torch.tensor([places_of[row.request] for row in rows], device=vlm.device)
     cache.batch_select_indices(repeat)
     return mask[repeat], logits[repeat]
-
-
-def _head_key(prompt: EncodedPrompt) -> tuple[str, bytes]:
-    return prompt.image_key, prompt.input_ids[: _cut(prompt)].numpy().tobytes()
-
-
-def _padded(
-    vlm: VisionLanguageModel, prompts: Sequence[EncodedPrompt], parts: Sequence[tuple[int, int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Left-padded ids [B, S], mask [B, S] and positions [axes, B, S] of a part of each prompt."""
-    width = max(end - start for start, end in parts)
-    ids, masks, positions = [], [], []
-    for prompt, (start, end) in zip(prompts, parts, strict=True):
-        gap = (width - (end - start), 0)
-        ids.append(pad(prompt.input_ids[start:end], gap, value=vlm.end_id))
-        masks.append(pad(torch.ones(end - start, dtype=torch.long), gap))
-        positions.append(pad(vlm.positions(prompt, len(prompt))[:, start:end], gap))
-    stacked = torch.stack(ids), torch.stack(masks), torch.stack(positions, dim=1)
-    return stacked[0].to(vlm.device), stacked[1].to(vlm.device), stacked[2].to(vlm.device)
 
 
 def _answer_by_library(vlm: VisionLanguageModel, rows: list[_Row], decoding: Decoding) -> None:

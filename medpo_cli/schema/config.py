@@ -47,6 +47,14 @@ class SampleConfig(ModelSettings, frozen=True, kw_only=True):
 class EditConfig(Settings, frozen=True, kw_only=True):
     """Settings of ``medpo edit``."""
 
+    emit: Annotated[
+        Literal["pairs", "ranking"],
+        Meta(description="pairs; ranking: all answers of a sample with rewards (perpo, s-dpo, p3o)"),
+    ] = "pairs"
+    reward: Annotated[
+        Literal["facts", "exact", "edit-distance"],
+        Meta(description="of a ranking: F1 of the facts (closed questions: exact), same answer, or letters kept"),
+    ] = "facts"
     per_sample: Annotated[int, Meta(ge=1, description="counterfactuals per right answer")] = 1
     balance: Annotated[
         bool, Meta(description="also protect a corrected answer: one more pair with a right statement made wrong")
@@ -68,6 +76,9 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
     fallback: Annotated[
         Literal["none", "whole"], Meta(description="without a region: no corrupted image, or the whole image")
     ] = "none"
+    ladder: Annotated[
+        int, Meta(ge=0, description="also write images between clean and corrupted, so many in all (method lpoi)")
+    ] = 0
     images: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "corrupted"
     seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
 
@@ -151,6 +162,16 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
         "cosine"
     )
     max_grad_norm: Annotated[float, Meta(gt=0, description="gradient clipping")] = 1.0
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"], Meta(description="adamw8bit: moments in 8 bit (bitsandbytes)")
+    ] = "adamw"
+    checkpointing: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="compute layers again instead of keeping them; auto: only if one row does not fit"),
+    ] = "auto"
+    max_memory: Annotated[float, Meta(ge=0, description="GiB the run may take (0: what the device has free)")] = 0.0
+    merge: Annotated[str, Meta(description="also write base and adapter as one model folder here")] = ""
+    estimate: Annotated[bool, Meta(description="say what memory the run would take, and stop")] = False
     max_grad_growth: Annotated[
         float, Meta(ge=0, description="stop when the gradient norm is so many times the usual one (0: never)")
     ] = 1000.0
@@ -170,16 +191,6 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
             ge=0, description="stop after so many measurements without a better held-out loss; keep the best (0: off)"
         ),
     ] = 0
-    optimizer: Annotated[
-        Literal["adamw", "adamw8bit"], Meta(description="adamw8bit: moments in 8 bit (bitsandbytes)")
-    ] = "adamw"
-    checkpointing: Annotated[
-        Literal["auto", "on", "off"],
-        Meta(description="compute layers again instead of keeping them; auto: only if one row does not fit"),
-    ] = "auto"
-    max_memory: Annotated[float, Meta(ge=0, description="GiB the run may take (0: what the device has free)")] = 0.0
-    merge: Annotated[str, Meta(description="also write base and adapter as one model folder here")] = ""
-    estimate: Annotated[bool, Meta(description="say what memory the run would take, and stop")] = False
     checkpoint_every: Annotated[int, Meta(ge=1, description="steps between checkpoints")] = 50
     checkpoint_minutes: Annotated[float, Meta(ge=0, description="minutes between checkpoints, too (0: off)")] = 0.0
     keep_last: Annotated[int, Meta(ge=1, description="checkpoints kept")] = 2

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from medpo_cli.training.views import Views
 
 WITHOUT_EFFECT = {
-    "checkpoint_every", "checkpoint_minutes", "keep_last", "max_grad_growth",
-    "verify", "device", "estimate", "merge", "curves", "tensorboard",
+    "checkpoint_every", "checkpoint_minutes", "keep_last", "max_grad_growth", "verify", "device", "curves",
+    "tensorboard", "estimate", "merge",
 }  # fmt: skip
 """Settings that may differ between a run and its resumption."""
 
@@ -52,12 +52,14 @@ def run(
     """
     from medpo_cli.models.lora import save_adapter, trainable_note
     from medpo_cli.models.merge import check_full_precision
+    from medpo_cli.schema.objectives import KTO
     from medpo_cli.training.auxiliary import add_head
     from medpo_cli.training.board import require_tensorboard
     from medpo_cli.training.checkpoint import replace_folder
     from medpo_cli.training.curves import write_curves
-    from medpo_cli.training.encoder import Encoder
+    from medpo_cli.training.encoder import Encoder, with_mismatches
     from medpo_cli.training.fit import estimate
+    from medpo_cli.training.heldout import choose, divide
     from medpo_cli.training.lengths import longest_of
     from medpo_cli.training.loop import train
     from medpo_cli.training.processes import start_accelerator
@@ -87,8 +89,12 @@ def run(
     examples = list(_examples(taken, encoder, config.max_length or longest_of(vlm), context))
     if not examples:
         raise BadInputError("no usable record to align with")
+    training, held_out = divide(examples, choose(taken, config.held_out, config.seed))
+    if any(isinstance(term, KTO) for term in terms):
+        training, held_out = with_mismatches(training), with_mismatches(held_out)
     context.progress.note(_image_tokens(examples))
-    training, held_out = _divided(taken, examples, terms, config, context)
+    if held_out:
+        context.progress.note(f"{len(held_out)} of {len(examples)} records are held out")
     if config.estimate:
         estimate(vlm, examples, terms, encoder, config, context)
         return
@@ -108,10 +114,10 @@ def run(
     if accelerator.is_main_process:
         with replace_folder(output) as folder:
             save_adapter(vlm, folder)
-        if config.merge:
-            _merge(config, output, context)
         if config.curves:
             write_curves(output.with_name(output.name + ".curves.png"), history, context.progress)
+        if config.merge:
+            _merge(config, output, context)
     accelerator.wait_for_everyone()
 
 
@@ -138,10 +144,11 @@ def _spool(
     from medpo_cli.training.needs import check_fields
 
     taken = []
+    objective = "composed" if config.terms else config.method
     context.progress.start("read records")
     for record in records:
         try:
-            check_fields(record, terms, config.method)
+            check_fields(record, terms, objective)
             for ref, field in _images(record, terms):
                 views(ref, field)
         except RecordError as error:
@@ -223,26 +230,6 @@ def _examples(taken: Sequence[Case], encoder: "Encoder", longest: int, context: 
         except RecordError as error:
             context.reject(record.id, error)
         context.progress.advance()
-
-
-def _divided(
-    taken: Sequence[Case],
-    examples: "Sequence[Example]",
-    terms: "Sequence[Term]",
-    config: AlignConfig,
-    context: Context,
-) -> "tuple[Sequence[Example], Sequence[Example]]":
-    """Examples to train on and held-out ones; KTO's mismatched answers come from the same side."""
-    from medpo_cli.schema.objectives import KTO
-    from medpo_cli.training.encoder import with_mismatches
-    from medpo_cli.training.heldout import choose, divide
-
-    training, held_out = divide(examples, choose(taken, config.held_out, config.seed))
-    if held_out:
-        context.progress.note(f"{len(held_out)} of {len(examples)} records are held out")
-    if any(isinstance(term, KTO) for term in terms):
-        return with_mismatches(training), with_mismatches(held_out)
-    return training, held_out
 
 
 def _image_tokens(examples: "Sequence[Example]") -> str:

@@ -4,19 +4,20 @@ import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from medpo_cli.errors import ConfigError, RecordError
-from medpo_cli.imaging import corruption, regions
+from medpo_cli.imaging import corruption, ladder, regions
 from medpo_cli.imaging.control import Ground, find_control
 from medpo_cli.imaging.image import Image, Mask, content_hash
 from medpo_cli.imaging.window import checked_source, resolve_window
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import remove_leftovers, sync_file, translate_os_error
 from medpo_cli.schema.config import CorruptConfig
+from medpo_cli.schema.extras import extras
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Region, Window
 
 Value = TypeVar("Value")
@@ -27,7 +28,9 @@ KEPT_FILES = 4096
 def run(records: Iterable[Case], config: CorruptConfig, context: Context) -> Iterator[Case]:
     """Yield each record with ``corrupted`` and ``control`` where it has a region to destroy.
 
-    A record without such a region passes unchanged, unless ``config.fallback`` is ``whole``.
+    A record without such a region passes unchanged, unless ``config.fallback`` is ``whole``. With
+    ``config.ladder`` a record with a region also gets ``ext.align.ladder``: that many images from the clean
+    to the corrupted one, evenly spaced.
     """
     worker = Corrupter(config, context)
     remove_leftovers(worker.folder)
@@ -74,6 +77,8 @@ class Corrupter:
     """
 
     def __init__(self, config: CorruptConfig, context: Context) -> None:
+        if config.ladder == 1:
+            raise ConfigError("ladder: at least 2 images (clean and corrupted), or 0 for none")
         self.config = config
         self.context = context
         self.folder = images_folder(config, context)
@@ -103,7 +108,8 @@ class Corrupter:
                 "no-effect", "destroying the region changed nothing: the mask marks no structure", "$.regions"
             )
         control = self._control(record, ref, image, region, masks) if self.config.control else None
-        return msgspec.structs.replace(record, corrupted=done, control=control)
+        ext = self._with_ladder(record, ref, image, region, done) if self.config.ladder else record.ext
+        return msgspec.structs.replace(record, corrupted=done, control=control, ext=ext)
 
     def sync(self) -> None:
         """Force the written images to the disk; until then a power failure could leave one empty, never wrong."""
@@ -140,6 +146,24 @@ class Corrupter:
             return None
         return self._destroyed(ref, image, site[0], self.config.operator, f"control-{site[1]}")
 
+    def _with_ladder(
+        self, record: Case, ref: ImageRef, image: "Prepared", region: Mask, done: Corrupted
+    ) -> dict[str, Any]:
+        """``ext`` with the clean image, those between, and the corrupted one as ``align.ladder``."""
+        extras(record)
+        last = self.config.ladder - 1
+        rungs = [ref, *(self._rung(ref, image, region, done, step / last) for step in range(1, last)), done.image]
+        ext = record.ext or {}
+        return {**ext, "align": {**ext.get("align", {}), "ladder": msgspec.to_builtins(rungs)}}
+
+    def _rung(self, ref: ImageRef, image: "Prepared", region: Mask, done: Corrupted, share: float) -> ImageRef:
+        """The image of which ``share`` of the evidence is destroyed."""
+        about = {**done.parameters, "share": share}
+        key = corruption.key_of(image.content, region, done.operator, about, self.config.seed)
+        end = self.folder / Path(done.image.path).name
+        made = self._made.get_or(key, lambda: ladder.write(image.image, end, key, region, share))
+        return self._shown(made, ref, image)
+
     def _prepared(self, ref: ImageRef, field: str) -> "Prepared":
         source = checked_source(ref, self.context, field)
         if ref.frame is not None and ref.frame >= source.image.shape[2]:
@@ -155,12 +179,16 @@ class Corrupter:
         made = self._made.get_or(
             key, lambda: corruption.destroy(image.image, key, mask, operator, parameters, self.folder)
         )
-        self._unsynced.add(made.name)
-        path = Path(os.path.relpath(self.folder / made.name, self.context.root.resolve())).as_posix()
-        shown = ImageRef(path=path, sha256=made.sha256, frame=ref.frame, window=image.window(ref))
+        shown = self._shown(made, ref, image)
         return Corrupted(
             image=shown, operator=operator, parameters=parameters, seed=made.seed, region=made.proof, route=route
         )
+
+    def _shown(self, made: corruption.Made, ref: ImageRef, image: "Prepared") -> ImageRef:
+        """Reference to a written image, looked at as its source is."""
+        self._unsynced.add(made.name)
+        path = Path(os.path.relpath(self.folder / made.name, self.context.root.resolve())).as_posix()
+        return ImageRef(path=path, sha256=made.sha256, frame=ref.frame, window=image.window(ref))
 
 
 def images_folder(config: CorruptConfig, context: Context) -> Path:

@@ -1,4 +1,4 @@
-"""The ``edit`` stage: samples in, preference pairs out, by rules and with proof."""
+"""The ``edit`` stage: samples in, preference pairs (or rankings) out, by rules and with proof."""
 
 import hashlib
 import unicodedata
@@ -9,27 +9,28 @@ from typing import Literal
 from medpo_cli.errors import RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
-from medpo_cli.schema.records import Checks, Editor, Pair, Sample, Span
+from medpo_cli.schema.records import Checks, Editor, Pair, Ranking, Sample, Span
+from medpo_cli.stages import rank
 from medpo_cli.text import edits
 from medpo_cli.text.comparison import Comparison, contradictory, meaning
 from medpo_cli.text.counterfactuals import Balance, Candidate, Draw, candidates
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 from medpo_cli.text.operations import Edited, apply
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read
-from medpo_cli.text.verify import check_text, verify
+from medpo_cli.text.verify import check_answer, verify
 
-_LATIN_SHARE = 0.7
 _ID_LENGTH = 200
 _Origin = Literal["corrected", "counterfactual"]
 
 
-def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iterator[Pair]:
+def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iterator[Pair | Ranking]:
     """Turn the policy's answers into pairs of the answer and its minimal edit.
 
     A wrong answer is corrected (rejected = what the policy said), a right one is made wrong in one
     thing (chosen = what the policy said). With ``config.balance`` a corrected answer gives a second
     pair, in which one of its right statements is made wrong. Equal answers of a sample count once.
     Kinds of counterfactuals are balanced over the whole stream: a resumed run must read it from the start.
+    With ``config.emit = "ranking"`` the answers become rankings instead (``stages.rank``).
 
     Args:
         records: samples; each needs a reference.
@@ -37,6 +38,9 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
         context: reject sink and progress. Codes: ``no-reference``, ``no-answer``, ``language``,
             ``reference-contradiction``, ``no-edit``, ``normality-cap`` and those of ``text.verify``.
     """
+    if config.emit == "ranking":
+        yield from rank.run(records, config, context)
+        return
     stage = _Stage(config)
     context.progress.start("edit")
     for sample in records:
@@ -80,7 +84,7 @@ class _Answer:
     def __init__(self, stage: _Stage, sample: Sample, index: int, text: str) -> None:
         self.stage, self.case, self.index = stage, sample, index
         self.made = 0
-        _check_answer(text)
+        check_answer(text)
         reference = unicodedata.normalize("NFC", sample.reference or "")
         self.question: Question = ask(sample.prompt, sample.task, stage.lexicon)
         self.truth: Reading = read(reference, self.question, stage.lexicon)
@@ -173,17 +177,6 @@ def pair_id(sample: str, index: int, number: int) -> str:
         mark = hashlib.blake2b(sample.encode(), digest_size=8).hexdigest()
         sample = f"{sample[: _ID_LENGTH - len(tail) - len(mark) - 1]}-{mark}"
     return sample + tail
-
-
-def _check_answer(text: str) -> None:
-    """Refuse answers that cannot be edited at all."""
-    if not text.strip():
-        raise RecordError("no-answer", "the answer is empty")
-    check_text(text, "")
-    letters = [mark for mark in text if mark.isalpha()]
-    latin = sum("LATIN" in unicodedata.name(mark, "") or mark in "µμαβγ" for mark in letters)
-    if latin < _LATIN_SHARE * len(letters):
-        raise RecordError("language", "the answer is not in a language that the lexicon covers")
 
 
 def _refusal(found: list[Candidate], ordered: list[Candidate]) -> RecordError:

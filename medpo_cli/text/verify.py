@@ -25,6 +25,7 @@ LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
 MAX_REPEATS = 3
 MAX_LAST_WORD = 30
 MAX_CHARACTERS = 32_768
+LATIN_SHARE = 0.7
 _PLACEHOLDER = re.compile(
     r"\bX{3,}\b|_{3,}|\[\*\*|\[[A-Z _]{3,}\]|<[A-Za-z/][^>]*>|\bas an ai\b|\breference report\b|\bground truth\b",
     re.IGNORECASE,
@@ -65,6 +66,17 @@ def verify(
         word_ratio=round(ratio, 4), edits=len(spans), facts_changed=changed.total(), distance_chosen=near,
         distance_rejected=far,
     )  # fmt: skip
+
+
+def check_answer(text: str) -> None:
+    """Refuse answers that cannot be read at all: ``no-answer``, ``language``, and what ``check_text`` refuses."""
+    if not text.strip():
+        raise RecordError("no-answer", "the answer is empty")
+    check_text(text, "")
+    letters = [mark for mark in text if mark.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(mark, "") or mark in "µμαβγ" for mark in letters)
+    if latin < LATIN_SHARE * len(letters):
+        raise RecordError("language", "the answer is not in a language that the lexicon covers")
 
 
 def check_text(text: str, field: str) -> None:

@@ -1,9 +1,9 @@
 """Checkpoints that survive kill -9: a temporary folder, fsync, one rename. No pickle.
 
-A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter's masters, optimizer, the best adapter so far),
-``steps.jsonl`` (the records of all steps) and ``state.json`` (step, fingerprint of data and settings). Learning
-rate, order of the records and dropout's seed are functions of the step, alarms and early stop of the step
-records; so a resumed run goes on as if it had never stopped.
+A checkpoint is ``step-NNNNNN/`` with ``state.safetensors`` (adapter's masters, optimizer, the best adapter so
+far), ``steps.jsonl`` (the records of all steps) and ``state.json`` (step, fingerprint of data and settings).
+Learning rate, order of the records and dropout's seed are functions of the step, alarms and early stop of the
+step records; so a resumed run goes on as if it had never stopped.
 """
 
 import json
@@ -110,9 +110,9 @@ class Checkpoints:
         if not self.write:
             return
         self._since = time.monotonic()
-        tensors = self.optimizer.state() | {BEST + name: tensor for name, tensor in self.best.items()}
         with replace_folder(self.folder / f"step-{step:06d}") as new:
-            save_file(tensors, new / TENSORS)
+            best = {BEST + name: tensor for name, tensor in self.best.items()}
+            save_file(self.optimizer.state() | best, new / TENSORS)
             (new / STEPS).write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self.history))
             (new / STATE).write_text(json.dumps({"step": step, "fingerprint": self.fingerprint}), encoding="utf-8")
         self.saved = step

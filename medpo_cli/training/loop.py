@@ -64,13 +64,12 @@ def train(
     saved = Checkpoints(checkpoints, optimizer, fingerprint, keep_last=config.keep_last, write=main)
 
     engine = make_engine(vlm, examples, terms, encoder, config, accelerator, context.progress)
-    fit(engine, [*examples, *held_out], config, context.progress)
     set_dropout(vlm, on=True)  # not before: forest and rows are compared without it
+    fit(engine, examples, config, context.progress)
 
     per_epoch = math.ceil(len(examples) / config.batch)
     total = steps_in(len(examples), config)
-    judge = make_judge(engine, repeated=total > (config.held_out_every or per_epoch))
-    held = HeldOut(judge, held_out, config, per_epoch, total)
+    held = HeldOut(make_judge(engine, config), held_out, config, per_epoch, total)
     start = saved.restore() if resume else 0
     if not resume:
         saved.clear()

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
-from medpo_cli.training.objectives.evaluate import PREFERENCES, Batch
+from medpo_cli.training.objectives.evaluate import PREFERENCES
+from medpo_cli.training.objectives.scored import Scored
 from medpo_cli.training.objectives.terms import masked_sum
 
 LOGPS = {"+": "logps/chosen", "-": "logps/rejected"}
@@ -34,7 +35,7 @@ class Tally:
         self.add("rejected", rejected)
         self.add("accuracy", right)
 
-    def add_logps(self, batch: Batch) -> None:
+    def add_logps(self, batch: dict[str, Scored]) -> None:
         """Summed log-probabilities of the needed tokens of both answers, nats."""
         for sequence, name in LOGPS.items():
             if sequence in batch:

@@ -41,8 +41,8 @@ class Reference:
         speaker = adapter_digest or vlm.adapter_digest
         self.prefix = short_hash(vlm.digest, str(speaker), vlm.quantization, str(vlm.dtype), vlm.device.type)
 
-    def apart(self, limit: int) -> "Reference":
-        """The same policy with an empty memory of its own."""
+    def with_memory(self, limit: int) -> "Reference":
+        """The same policy with another, empty memory of ``limit`` bytes."""
         other = copy(self)
         other.store = RowStore(limit)
         return other

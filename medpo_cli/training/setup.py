@@ -53,21 +53,13 @@ def make_engine(
     )
 
 
-def make_judge(engine: Engine, *, repeated: bool) -> Engine:
-    """The engine that measures held-out records: the same, but what its references say is remembered apart.
-
-    Else what training remembers, and so the bits of a resumed run, would hang on what was measured. Rows that
-    are forwarded alone have the same bits from wherever they come.
-
-    Args:
-        engine: the training's.
-        repeated: whether records are measured more than once, so that remembering pays.
-    """
-    if engine.apart:
-        return engine
+def make_judge(engine: Engine, config: AlignConfig) -> Engine:
+    """The same engine for held-out records, with memories of its own: training's stay a function of the step."""
     judge = copy(engine)
-    judge.reference = engine.reference.apart(REFERENCE_BYTES if repeated else 0)
-    judge.second = engine.second.apart(REFERENCE_BYTES if repeated else 0) if engine.second else None
+    if not config.reference_cache:
+        limit = REFERENCE_BYTES if config.held_out else 0
+        judge.reference = engine.reference.with_memory(limit)
+        judge.second = engine.second and engine.second.with_memory(limit)
     return judge
 
 

@@ -155,6 +155,23 @@ def test_check_names_what_is_wrong(medpo: Run, folder: Path) -> None:
     assert medpo("check", "cut.jsonl").returncode == 65
 
 
+def test_check_looks_for_the_images_of_ext_align(medpo: Run, folder: Path) -> None:
+    def extra(**align: object) -> str:
+        return case(len(align), ext={"align": align})
+
+    there, gone = {"path": "images/0.png"}, {"path": "gone.png"}
+    (folder / "good.jsonl").write_text(extra(ladder=[there, there], twin={"image": there, "answer": "SECRET"}) + END)
+    assert medpo("check", "good.jsonl").returncode == 0
+    twin = extra(degree={"chosen": 0, "rejected": 1}, ladder=[there, there], twin={"image": gone, "answer": "SECRET"})
+    (folder / "bad.jsonl").write_text(extra(ladder=[there, gone]) + twin + extra(laddr=[], ladder=[there, there]) + END)
+    done = medpo("check", "bad.jsonl")
+    assert done.returncode == 3
+    assert "bad.jsonl:1 (id case-1): $.ext.align.ladder[1].path: file not found" in done.stderr
+    assert "bad.jsonl:2 (id case-3): $.ext.align.twin.image.path: file not found" in done.stderr
+    assert "bad.jsonl:3 (id case-2): $.ext.align: ext.align is not what align reads" in done.stderr
+    assert "SECRET" not in done.stderr
+
+
 def test_show_writes_a_page_without_text_unless_asked(medpo: Run, folder: Path) -> None:
     assert medpo("show", "cases.jsonl", "-o", "page.html").returncode == 0
     page = (folder / "page.html").read_text()

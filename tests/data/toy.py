@@ -40,6 +40,31 @@ LIST = [(1.4, 0.9), (1.2, 0.6), (1.0, 0.5), (0.6, 0.1)]  # ratio, reward
 LADDER = [1.4, 1.3, 1.2, 1.0, 0.6]
 # SymMPO: (m1, yw) 1.5, (m1, yl) .8, (m1, y2) .9, (m2, yw) 1.0, (m2, y2) 1.4
 TWIN = {"+": 1.5, "-": 0.8, "2": 0.9, "2:+": 1.0, "2:2": 1.4}
+LN2 = math.log(2)
+START = {
+    "fire-mpo": 1.1 * LN2,
+    "fire-mpo-v1": 1.1 * LN2,
+    "fire-mpo-v2": 1.1 * LN2,
+    "ipo": 25.0,
+    "hinge": 1.0,
+    "nca": 2 * LN2,
+    "apo-zero": 1.0,
+    "apo-down": 1.0,
+    "sppo": 50.0,
+    "kto": 0.5,
+    "rpo": LN2 - 0.2 * math.log(0.2 * 0.4 * 0.5) / 3,
+    "rpo-sum": LN2 - 5e-5 * math.log(0.2 * 0.4 * 0.5),
+    "sft": -math.log(0.2 * 0.4 * 0.5) / 3,
+    "mdpo": 3 * LN2,
+    "s-dpo": math.log(4),
+    "lpoi": 2 * LN2 + math.log(math.factorial(5)),
+    "mmedpo": 2 * LN2,
+    "sympo": 4 * LN2,
+    "opa-dpo": 4.4 * LN2,
+    "spo": LN2 + 0.2 * math.log(5),
+    "p3o": 0.0,
+}
+"""Losses of the methods while the policy is the reference; ln 2 for all others. Likelihoods are the toy's."""
 FACTS = {"flip": 0.2, "there": 1.0, "degree": 0.0}
 
 

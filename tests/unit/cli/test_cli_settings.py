@@ -96,6 +96,20 @@ def test_printed_configuration_can_be_pasted_back() -> None:
     assert resolve("align", AlignConfig, {}, None).stage.gamma is None
 
 
+def test_the_embedded_model_brings_its_objective_only_where_none_is_named() -> None:
+    from medpo_cli.schema.config import AlignConfig
+
+    def align(flags: dict[str, object] | None = None) -> AlignConfig:
+        return resolve("align", AlignConfig, flags or {}, None).stage
+
+    assert (align().gamma, align().nll, align().lr, align({"beta": 0.2}).beta) == (0.5, 4.0, 1e-3, 0.2)
+    named = align({"method": "kto"})
+    assert (named.beta, named.gamma, named.alpha, named.nll, named.lr) == (None, None, None, None, 1e-3)
+    Path("medpo.toml").write_text('[[align.terms]]\nkind = "nll"\n')
+    assert (align().gamma, align().nll, align().rank) == (None, None, 16)
+    assert align({"model": "m"}).lr == 1e-5
+
+
 @pytest.mark.parametrize("stage", ["sample", "edit", "corrupt", "align", "eval"])
 def test_help_on_80_columns_cuts_nothing_off(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer

@@ -155,6 +155,30 @@ def test_rebase_moves_every_path(tmp_path: Path) -> None:
     assert rebase(case, "") is case
 
 
+def test_rebase_moves_the_images_of_ext_align() -> None:
+    align = {
+        "ladder": [{"path": "a.nii.gz", "frame": 2}, {"path": "/b.png"}],
+        "twin": {"image": {"path": "t.png"}, "answer": "a.png"},
+        "degree": {"chosen": 0, "rejected": 1},
+    }
+    case = Case(id="a", image=ImageRef(path="i.png"), prompt="", task="report", ext={"align": align})
+    moved = rebase(case, "data/").ext
+    assert moved == {
+        "align": {
+            "ladder": [{"path": "data/a.nii.gz", "frame": 2}, {"path": "/b.png"}],
+            "twin": {"image": {"path": "data/t.png"}, "answer": "a.png"},
+            "degree": {"chosen": 0, "rejected": 1},
+        }
+    }
+    assert case.ext == {"align": align}  # the record itself is as it was
+
+
+@pytest.mark.parametrize("align", [3, {"ladder": 3}, {"ladder": [3, {"path": 3}]}, {"twin": {"image": 3}}])
+def test_rebase_leaves_malformed_extras_to_their_reader(align: object) -> None:
+    case = Case(id="a", image=ImageRef(path="i.png"), prompt="", task="report", ext={"align": align})
+    assert rebase(case, "data/").ext == {"align": align}
+
+
 def test_stray_prints_never_reach_standard_output() -> None:
     program = """
 import ctypes, os, subprocess, sys

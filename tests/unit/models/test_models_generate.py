@@ -1,5 +1,7 @@
 """Answers: the same in any batch, by any of the two loops; seeds, nucleus, log-probabilities, endings."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.generate import Request, generate
 from medpo_cli.models.sampling import Chooser, derive_seed
-from medpo_cli.models.score import answer_logprobs
+from medpo_cli.models.score import Item, answer_logprobs
 from medpo_cli.schema.records import Decoding
 
 QUESTIONS = ["Is there a nodule?", "Describe the findings on this chest image.", "?"]
@@ -133,6 +135,35 @@ def test_scores_do_not_depend_on_the_batch(vlm: VisionLanguageModel, images: lis
     items.append(("Hello", [], "There."))
     for item, together in zip(items, answer_logprobs(vlm, items, batch=4), strict=True):
         torch.testing.assert_close(together, answer_logprobs(vlm, [item])[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_scores_keep_their_order_in_any_batch(vlm: VisionLanguageModel, images: list[np.ndarray], batch: int) -> None:
+    """Equal images, different lengths, two images at once and none, mixed: every score stays with its item."""
+    items: list[Item] = [(text, [image], "No nodule is seen.") for text in QUESTIONS for image in images]
+    items += [("Hello", [], "There."), ("Compare.", images[:2], "Same."), ("?", [], "No.")]
+    scored = answer_logprobs(vlm, items, batch=batch)
+    for item, found in zip(items, scored, strict=True):
+        torch.testing.assert_close(found, answer_logprobs(vlm, [item])[0], rtol=0, atol=1e-5)
+
+
+def test_answers_about_one_image_read_it_once(
+    vlm: VisionLanguageModel, images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens that went through the model: one prefix, then each question with its answer."""
+    seen = []
+    forward = vlm.forward
+
+    def counted(input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        seen.append(tuple(input_ids.shape))
+        return forward(input_ids, **options)
+
+    monkeypatch.setattr(vlm, "forward", counted)
+    answer_logprobs(vlm, [(text, images[:1], "No.") for text in QUESTIONS])
+    prompts = [vlm.encode_prompt(text, images[:1]) for text in QUESTIONS]
+    prefix = max(int(prompt.image_positions.nonzero()[-1]) + 1 for prompt in prompts)
+    longest = max(map(len, prompts)) - prefix + len(vlm.encode_answer("No.").ids) - 1
+    assert seen == [(1, prefix), (len(QUESTIONS), longest)]
 
 
 def test_nucleus_keeps_the_fewest_tokens_that_reach_top_p() -> None:

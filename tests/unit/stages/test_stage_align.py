@@ -370,6 +370,15 @@ def test_dpo_needs_no_spans_and_no_corrupted_image(root: Path, tmp_path: Path) -
     assert train(root, tmp_path / "x", pairs, method="dpo")
 
 
+def test_a_composed_objective_is_not_called_by_the_name_of_a_method(root: Path, tmp_path: Path) -> None:
+    rejected: list[str] = []
+    context = Context(root, reject=lambda _id, error: rejected.append(f"{error.path}: {error.message}"))
+    own = [msgspec.structs.replace(resolve("sft")[0], sequence="r")]
+    with pytest.raises(BadInputError):
+        list(align.run(PAIRS[:1], config(root, terms=own), context, output=tmp_path / "a"))
+    assert rejected == ["$.reference: method composed needs this field"]
+
+
 def test_refusals(root: Path, tmp_path: Path) -> None:
     empty: list[Pair] = []
     with pytest.raises(BadInputError, match="no usable record"):
@@ -452,4 +461,5 @@ def test_an_own_objective(root: Path, tmp_path: Path) -> None:
     composed = [{"kind": "rank", "scope": "span"}, {"kind": "kl", "weight": 0.5, "scope": "response"}]
     terms = msgspec.convert(composed, list[AnyTerm])
     steps = train(root, tmp_path / "x", terms=terms)
-    assert steps[0].terms.keys() == {"rank", "kl", "logps/chosen", "logps/rejected"}
+    assert {"rank", "kl"} <= steps[0].terms.keys()
+    assert not {"visual", "nll"} & steps[0].terms.keys()

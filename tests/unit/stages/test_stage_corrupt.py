@@ -8,9 +8,11 @@ import pytest
 from data.imaging_files import body_picture, ct, dicom, disc, nifti, png
 
 from medpo_cli.errors import ConfigError, RecordError
+from medpo_cli.imaging.nifti import decode
 from medpo_cli.imaging.window import load_view
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import CorruptConfig
+from medpo_cli.schema.extras import extras
 from medpo_cli.schema.records import Case, ImageRef, MaskRef, Pair, Policy, Region, Response, Sample, Span, Window
 from medpo_cli.stages import corrupt as stage
 from medpo_cli.stages.corrupt import run, wanted_regions
@@ -291,3 +293,66 @@ def test_a_merged_edit_is_about_each_of_its_findings() -> None:
         regions=[Region(label=label, box=box) for label in ("opacity", "Pleural effusion", "nodule")],
     )
     assert [number for number, _ in wanted_regions(pair)] == [1, 2]
+
+
+def test_a_ladder_runs_from_the_clean_to_the_corrupted_image(root: Path) -> None:
+    source = ImageRef(path="a.png", sha256=hashlib.sha256((root / "a.png").read_bytes()).hexdigest())
+    record = case(image=source, ext={"mine": 1, "align": {"only": "chosen"}})
+    done = one(record, root, ladder=5, operator="gaussian")
+    assert done.corrupted is not None
+    assert done.ext is not None
+    assert (done.ext["mine"], done.ext["align"]["only"]) == (1, "chosen")
+    rungs = extras(done).ladder or []
+    assert (len(rungs), rungs[0], rungs[4]) == (5, source, done.corrupted.image)
+    views = [load_view(rung, Context(root)).astype(float)[..., 0] for rung in rungs]  # the hashes are checked here
+    mask = (LEFT | RIGHT)[:, :, 0].T
+    for step, view in enumerate(views):
+        np.testing.assert_array_equal(view[~mask], views[0][~mask])
+        assert np.abs(view - views[0] - step / 4 * (views[4] - views[0])).max() <= 0.5
+    assert len(list((root / "corrupted").iterdir())) == 5  # corrupted, control and three between
+    assert record.ext == {"mine": 1, "align": {"only": "chosen"}}
+
+
+def test_ladders_share_files_by_content_and_steps(root: Path) -> None:
+    first, second = (one(case(name), root, ladder=3, control=False) for name in "12")
+    longer = one(case("3"), root, ladder=5, control=False)
+    assert first.ext == second.ext
+    assert first.ext is not None
+    assert longer.ext is not None
+    middle, quarters = first.ext["align"]["ladder"][1], longer.ext["align"]["ladder"]
+    assert middle == quarters[2]  # half of three is half of five
+    assert len(list((root / "corrupted").iterdir())) == 1 + 3
+    assert one(case("4"), root, ladder=2).ext == {"align": {"ladder": [quarters[0], quarters[4]]}}
+
+
+def test_a_ladder_of_a_volume_keeps_integers_and_all_else(root: Path) -> None:
+    volume = np.random.default_rng(0).integers(-500, 500, (40, 36, 8)).astype(np.int16)
+    affine = np.diag([0.7, 0.8, 3.0, 1.0])
+    nifti(root / "v.nii.gz", volume, affine)
+    mask = np.zeros(volume.shape, np.uint8)
+    mask[10:16, 20:26, 3:5] = 1
+    nifti(root / "m.nii.gz", mask, affine)
+    ref = ImageRef(path="v.nii.gz", frame=3, window=Window(center=0, width=1000))
+    done = one(case(image=ref, regions=[region("x", "m")]), root, ladder=4)
+    rungs = extras(done).ladder or []
+    assert all((rung.frame, rung.window) == (ref.frame, ref.window) for rung in rungs)
+    arrays = [decode((root / rung.path).read_bytes()).array for rung in rungs]
+    assert {array.dtype for array in arrays} == {np.dtype(np.int16)}
+    inside = mask.astype(bool)
+    for step, array in enumerate(arrays):
+        np.testing.assert_array_equal(array[~inside], volume[~inside])
+        exact = volume + step / 3 * (arrays[3].astype(float) - volume)
+        assert np.abs(array - exact).max() <= 0.5
+
+
+def test_no_ladder_without_a_region_or_when_malformed(root: Path) -> None:
+    assert one(case(regions=[]), root, ladder=5).ext is None
+    whole = one(case(regions=[]), root, ladder=5, fallback="whole")
+    assert whole.corrupted is not None
+    assert whole.ext is None
+    assert one(case(), root).ext is None
+    with pytest.raises(RecordError) as caught:
+        one(case(ext={"align": {"laddr": []}}), root, ladder=5)
+    assert (caught.value.reason, caught.value.path) == ("extras-malformed", "$.ext.align")
+    with pytest.raises(ConfigError, match="ladder: at least 2"):
+        list(run([], CorruptConfig(ladder=1), Context(root)))

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from data.toy import LADDER, LIST, POLICY, REFERENCE, at_start, loss, nls, rollouts, toy, twins
+from data.toy import LADDER, LIST, LN2, POLICY, REFERENCE, START, at_start, loss, nls, rollouts, toy, twins
 
 from medpo_cli.errors import ConfigError
 from medpo_cli.schema.config import Method
@@ -13,7 +13,6 @@ from medpo_cli.schema.objectives import KL, NLL, Anchor, AnyTerm, Rank
 from medpo_cli.training.objectives.methods import resolve
 from medpo_cli.training.objectives.table import METHODS
 
-LN2 = math.log(2)
 CHOSEN, REJECTED = 1.5 * 1.25 * 1.2, 1 * 0.8 * 1.2  # ratios of the whole answers: 2.25, .96
 BAD_CHOSEN = 0.75
 RANK_SPAN = nls(1.25 * 1.2 / 0.8)  # .662211
@@ -236,31 +235,6 @@ def test_kl_directions(forward: float, printed: float) -> None:
 )
 def test_composed_terms(term: AnyTerm, expected: float) -> None:
     assert loss((term,), toy()) == pytest.approx(expected, abs=1e-9)
-
-
-START = {
-    "fire-mpo": 1.1 * LN2,
-    "fire-mpo-v1": 1.1 * LN2,
-    "fire-mpo-v2": 1.1 * LN2,
-    "ipo": 25.0,
-    "hinge": 1.0,
-    "nca": 2 * LN2,
-    "apo-zero": 1.0,
-    "apo-down": 1.0,
-    "sppo": 50.0,
-    "kto": 0.5,
-    "rpo": LN2 - 0.2 * math.log(0.2 * 0.4 * 0.5) / 3,
-    "rpo-sum": LN2 - 5e-5 * math.log(0.2 * 0.4 * 0.5),
-    "sft": -math.log(0.2 * 0.4 * 0.5) / 3,
-    "mdpo": 3 * LN2,
-    "s-dpo": math.log(4),
-    "lpoi": 2 * LN2 + math.log(math.factorial(5)),
-    "mmedpo": 2 * LN2,
-    "sympo": 4 * LN2,
-    "opa-dpo": 4.4 * LN2,
-    "spo": LN2 + 0.2 * math.log(5),
-    "p3o": 0.0,
-}
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"simpo", "orpo"}))

@@ -1,0 +1,1 @@
+"""What the benchmarks run: random models, preference pairs, child processes, tables."""

@@ -98,12 +98,12 @@ class HeldOut:
 
     def _means(self) -> dict[str, float]:
         accelerator, tally = self.engine.accelerator, Tally()
-        share = self.examples[accelerator.process_index :: accelerator.num_processes]
-        longest = len(self.examples[:: accelerator.num_processes])  # every process takes part in every sum
         set_dropout(self.engine.vlm, on=False)
         try:
-            for start in range(0, longest, self.batch):
-                tally.merge(self.engine.evaluate(share[start : start + self.batch]))
+            for start in range(0, len(self.examples), self.batch):
+                # Every process evaluates as often as the others, perhaps nothing: some objectives sum over all.
+                batch = self.examples[start : start + self.batch]
+                tally.merge(self.engine.evaluate(batch[accelerator.process_index :: accelerator.num_processes]))
         finally:
             set_dropout(self.engine.vlm, on=True)
         return tally.means(len(self.examples), accelerator, names_of(self.engine.terms))

@@ -4,6 +4,16 @@ from medpo_cli.errors import RecordError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.training.batches import Example
 
+FIELDS = {
+    "+": "$.chosen",
+    "-": "$.rejected",
+    "r": "$.reference",
+    "*": "$.responses",
+    "#": "$.chosen",
+    "2": "$.ext.align.twin.answer",
+}
+"""Where the answer of a sequence stands in its record."""
+
 
 def longest_of(vlm: VisionLanguageModel) -> int:
     """Tokens that the language model was built for; 0 where its configuration does not say."""
@@ -22,10 +32,9 @@ def check_length(example: Example, longest: int) -> Example:
         for answer in unit.answers:
             prompt, size = len(answer.prompt.tokens.ids), len(answer.ids)
             if 0 < longest < prompt + size:
-                side = "$.chosen" if answer.name.endswith("+") else "$.rejected"
                 raise RecordError(
                     "overlong",
                     f"{prompt + size} tokens ({prompt} of prompt and images) are more than {longest} (--max-length)",
-                    "$.prompt" if prompt > longest else side,
+                    "$.prompt" if prompt > longest else FIELDS[answer.name[-1]],
                 )
     return example

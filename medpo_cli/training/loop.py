@@ -106,6 +106,8 @@ def train(
                 _require_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             means = tally.means(len(batch), accelerator, names_of(terms))
+            if step == 0 and (note := watch.check_start(means, terms, config)):
+                context.progress.note(note)
             watch.check_step(float(norm), means["loss"], saved.history, batch, config)
 
             saved.done = None

@@ -1,16 +1,20 @@
 """What can go wrong while training, told from the step records alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median, variance
 
-from medpo_cli.errors import ConfigError
+from medpo_cli.errors import ConfigError, UnavailableError
 from medpo_cli.schema.config import AlignConfig
+from medpo_cli.schema.objectives import Rank, Term
 from medpo_cli.schema.records import Step
 from medpo_cli.training.batches import Example
+from medpo_cli.training.objectives.evaluate import PREFERENCES
 
 USUAL, WARM_UP = 50, 10
 """Steps whose gradient norms are the usual ones, and how many there must be."""
+ROUNDING = 0.05
+"""Largest reward before the first step that kernels of a GPU may round to; anything beyond is another policy."""
 WINDOW = 20
 """Steps on each side of a comparison of rewards."""
 CHOSEN_FALLS = (
@@ -43,6 +47,33 @@ def check_step(
         return
     ids = ", ".join(example.id for example in batch)
     raise ConfigError(f"{problem} at step {len(history) + 1} (records {ids}): lower lr; state before it kept")
+
+
+def check_start(means: Mapping[str, float], terms: Sequence[Term], config: AlignConfig) -> str:
+    """Before the first step the policy is its reference: both rewards must be exactly 0.
+
+    Args:
+        means: of the first step.
+        terms: the objective.
+        config: LoRA dropout on an adapter that training continues makes the two differ.
+
+    Returns:
+        A note where they differ by no more than rounding, else an empty text.
+
+    Raises:
+        UnavailableError: they differ by more: what is trained against is not where training begins.
+    """
+    leading = next((term for term in terms if isinstance(term, PREFERENCES)), None)
+    plain = isinstance(leading, Rank) and (not leading.reference or leading.references == 2)
+    if leading is None or plain or (config.adapter and config.lora_dropout):
+        return ""
+    gap = max(abs(means["chosen"]), abs(means["rejected"]))
+    if gap > ROUNDING:
+        raise UnavailableError(
+            f"policy and reference differ before the first step (reward {gap:.2g} instead of 0): "
+            "the reference cache or the adapter belongs to another model"
+        )
+    return f"policy and reference differ by {gap:.1e} (rewards) before the first step, instead of 0" if gap else ""
 
 
 def usual_norm(history: Sequence[Step], floor: float) -> float:

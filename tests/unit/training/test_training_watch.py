@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from data.step_records import step
 
-from medpo_cli.errors import ConfigError
+from medpo_cli.errors import ConfigError, UnavailableError
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Step
 from medpo_cli.training.batches import Example
-from medpo_cli.training.watch import check_step, chosen_falls, usual_norm
+from medpo_cli.training.objectives.methods import resolve
+from medpo_cli.training.watch import check_start, check_step, chosen_falls, usual_norm
 
 BATCH = [Example("a", ()), Example("b", ())]
 
@@ -87,3 +88,29 @@ def test_a_steady_run_gives_no_alarm() -> None:
     assert sum(chosen_falls(flat[:n]) for n in range(1, 1001)) == 0
     assert not chosen_falls([step(i, rewards={"chosen": 0.0, "rejected": 0.0}) for i in range(40)])  # no spread at all
     assert not chosen_falls([step(i, rewards={}) for i in range(40)])  # sft has no rewards
+
+
+@pytest.mark.parametrize(
+    ("method", "chosen", "settings", "expected"),
+    [
+        ("fire-mpo", 0.0, {}, ""),
+        ("fire-mpo", -1e-4, {}, "policy and reference differ by 1.0e-04"),
+        ("perpo", 0.0, {}, ""),
+        ("sft", 9.0, {}, ""),  # no reference
+        ("simpo", 9.0, {}, ""),
+        ("mrpo", 9.0, {}, ""),  # two references
+        ("dpo", 9.0, {"adapter": "a", "lora_dropout": 0.1}, ""),
+    ],
+)
+def test_rewards_before_the_first_step_are_zero(
+    method: str, chosen: float, settings: dict[str, Any], expected: str
+) -> None:
+    found = check_start({"chosen": chosen, "rejected": 0.0}, resolve(method), AlignConfig(**settings))
+    assert found.startswith(expected)
+    assert bool(found) is bool(expected)
+
+
+def test_another_reference_stops_the_first_step() -> None:
+    for means in ({"chosen": 0.2, "rejected": 0.0}, {"chosen": 0.0, "rejected": -0.2}):
+        with pytest.raises(UnavailableError, match="policy and reference differ before the first step"):
+            check_start(means, resolve("dpo"), AlignConfig())

@@ -30,7 +30,7 @@ def scaling(seeds: int) -> list[Arm]:
     """Every rank, rate and scaling; alpha is twice the rank, so that plain scaling is 2."""
     return [
         Arm(
-            f"r{rank} {'rslora' if stabilised else 'plain'} lr {rate:g}#{seed}",
+            f"r{rank} {'rslora' if stabilised else 'plain'} lr {rate:.0e}#{seed}",
             "pairs.v.jsonl",
             {"rank": rank, "lora_alpha": 2.0 * rank, "use_rslora": stabilised, "lr": rate, "seed": seed},
         )

@@ -83,7 +83,7 @@ def predicted(body: Anatomy, image: int, rows: int, optimizer: Literal["adamw", 
         features=fixed.features,
         activations=row.activations(checkpointing=again),
         logits=row.head,
-        workspace=row.workspace,
+        workspace=row.beyond(checkpointing=again),
     )
 
 

@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.models.family import EncodedPrompt, Family, ImageFeatures, family_of
+from medpo_cli.models.last_layer import LastLayer
 
 HEAD_EXTRAS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Settings of text models that change logits behind the head."""
@@ -54,6 +55,7 @@ class VisionLanguageModel:
         self.name, self.digest, self.adapter_digest = name, digest, adapter_digest
         self.image_token_id = _image_token_id(self.base, processor)
         self.family: Family = family_of(self.base, self.image_token_id)
+        self.last_layer = LastLayer(self.base.get_decoder())
         self.end_id = self._end_of_turn()
         self.stop_ids = sorted({self.end_id, *_stop_ids(self.base, self.tokenizer)})
         # A folder's own decoding settings (repetition penalty, temperature) would change answers unseen.
@@ -226,7 +228,8 @@ class VisionLanguageModel:
                 logits_to_keep=keep,
             )
         inputs = self._inputs(input_ids, features, attention_mask, position_ids)
-        states: Tensor = self.base.model(**inputs, use_cache=False)[0][keep]
+        with self.last_layer.narrowed(keep):
+            states: Tensor = self.base.model(**inputs, use_cache=False)[0][keep]
         return states
 
     def head(self, states: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def recompute_layers(vlm: VisionLanguageModel, *, on: bool) -> None:
         raise UnavailableError("gradient checkpointing is not available for this model: use --checkpointing off")
     for layer in layers:
         layer.gradient_checkpointing = on
-        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False, context_fn=vlm.last_layer.again)
         layer.training = on
         for name in [name for name, value in vars(layer).items() if "dropout" in name and isinstance(value, float)]:
             setattr(layer, name, 0.0)  # a layer that drops by itself reads its own training flag

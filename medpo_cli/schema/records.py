@@ -236,7 +236,12 @@ class Ranking(Case, tag="medpo.ranking/1", frozen=True, kw_only=True):
 
 
 class Step(Record, tag="medpo.step/1", frozen=True, kw_only=True):
-    """One optimizer step: unweighted mean of each term (nats), rewards (beta included), cost."""
+    """One optimizer step: rewards (beta included), cost, and among ``terms`` unweighted means (nats).
+
+    Beside each term of the objective these are ``logps/chosen`` and ``logps/rejected`` (summed log-probabilities
+    of what is read of both answers), and where held-out records were measured ``held-out/loss``,
+    ``held-out/accuracy`` and ``held-out/margin``.
+    """
 
     step: int
     epoch: float

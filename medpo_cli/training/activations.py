@@ -25,15 +25,17 @@ class Row:
         tokens: of the micro-batch, padding included.
         layers: kept by all layers of the language model.
         layer: kept by the layer that keeps most.
+        last: kept by the last layer, which works on few positions and is freed first.
         inputs: the hidden states handed from layer to layer: all that gradient checkpointing keeps.
         head: logits, log-probabilities and their gradients.
-        workspace: what the backward pass of one layer needs besides.
+        workspace: what the backward pass of a whole layer needs besides.
         record: id of the record that it belongs to.
     """
 
     tokens: int
     layers: int
     layer: int
+    last: int
     inputs: int
     head: int
     workspace: int
@@ -43,9 +45,13 @@ class Row:
         """Bytes that the layers keep."""
         return self.inputs + self.layer if checkpointing else self.layers
 
+    def beyond(self, *, checkpointing: bool) -> int:
+        """What a whole layer's backward pass needs beyond the head, which is freed by then as the last layer is."""
+        return max(0, self.workspace - self.head - (0 if checkpointing else self.last))
+
     def total(self, *, checkpointing: bool) -> int:
-        """Bytes at the highest point, the beginning of the backward pass."""
-        return self.activations(checkpointing=checkpointing) + self.head + self.workspace
+        """Bytes at the highest point: when the head goes backward, or the layer before the last."""
+        return self.activations(checkpointing=checkpointing) + self.head + self.beyond(checkpointing=checkpointing)
 
 
 def measured(vlm: VisionLanguageModel, layout: Layout, features: Sequence[ImageFeatures], body: Anatomy) -> Row:
@@ -87,6 +93,7 @@ def measured(vlm: VisionLanguageModel, layout: Layout, features: Sequence[ImageF
         tokens=tokens,
         layers=sum(sizes[:-1]),
         layer=max(sizes[:-1], default=0),
+        last=sizes[-2] if layers else 0,
         inputs=_inputs(body, tokens),
         head=sizes[-1] + _logit_gradients(body, kept_positions(layout)),
         workspace=_workspace(body, tokens),
@@ -99,7 +106,8 @@ def counted(body: Anatomy, tokens: int, kept: int, *, rank: int, dropout: float 
     Per token a layer keeps, in the type of the activations: the input of every linear (one copy for linears
     that share it), queries, keys, values (repeated for each query head, because a mask is given) and their
     result, gate, its activation, up and their product, ``rank`` elements for each adapter; in float32 the
-    input of every norm and one number a head; and its line of the attention mask.
+    input of every norm and one number a head; and its line of the attention mask. The last layer has queries'
+    and outputs' adapters and the MLP for kept positions only.
 
     Args:
         body: sizes of the model.
@@ -117,10 +125,15 @@ def counted(body: Anatomy, tokens: int, kept: int, *, rank: int, dropout: float 
     if dropout:
         one += sum(inside for inside, _ in body.linears) // body.layers * (size + 1)
     layer = one * tokens + size * tokens * tokens // rows
+    spared = size * (body.hidden + 4 * body.intermediate + (per_layer - 2) * rank)
+    if dropout:
+        spared += (sum(inside for inside, _ in body.linears) // body.layers - 2 * body.hidden) * (size + 1)
+    last = layer - spared * max(0, tokens - kept - rows)
     return Row(
         tokens=tokens,
-        layers=body.layers * layer,
+        layers=(body.layers - 1) * layer + last,
         layer=layer,
+        last=last,
         inputs=_inputs(body, tokens),
         head=tokens * body.hidden * 4 + kept * body.vocabulary * (4 + size) + _logit_gradients(body, kept),
         workspace=_workspace(body, tokens),

@@ -144,7 +144,7 @@ def plan(fixed: Memory, row: Row, config: AlignConfig, *, limit: int, budget: in
         fixed,
         activations=int(row.activations(checkpointing=again) * rows),
         logits=int(row.head * rows),
-        workspace=int(row.workspace * rows),
+        workspace=int(row.beyond(checkpointing=again) * rows),
     )
     return Plan(budget, again, filled, row)
 

@@ -5,7 +5,6 @@ temporary name, then one rename) and are only ever added, so that runs side by s
 leave nothing half written. A damaged file is passed over: its rows are computed again.
 """
 
-from collections import OrderedDict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -21,14 +20,15 @@ class RowStore:
     """Log-probabilities and states by key.
 
     Args:
-        limit: bytes kept in memory; the oldest go first.
+        limit: bytes kept in memory. When they are full nothing more is taken in, so that what a resumed run finds
+            there is a function of the records alone.
         folder: where rows also lie on disk; None: nowhere.
     """
 
     def __init__(self, limit: int, folder: Path | None = None) -> None:
         self.limit, self.folder = limit, folder
         self.size = 0
-        self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
         self._new: dict[str, tuple[Tensor, Tensor]] = {}
         self._new_bytes = 0
         self._files: dict[str, Path] = {} if folder is None else _keys_in(folder)
@@ -89,13 +89,9 @@ class RowStore:
         self._new_bytes = 0
 
     def _remember(self, key: str, row: tuple[Tensor, Tensor]) -> None:
-        if self.limit <= 0 or key in self._kept:
-            return
-        self._kept[key] = row
-        self.size += _bytes(row)
-        while self.size > self.limit:
-            _, dropped = self._kept.popitem(last=False)
-            self.size -= _bytes(dropped)
+        if key not in self._kept and self.size + _bytes(row) <= self.limit:
+            self._kept[key] = row
+            self.size += _bytes(row)
 
 
 def _bytes(row: tuple[Tensor, Tensor]) -> int:

@@ -3,6 +3,7 @@
 import gc
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,9 @@ def test_prediction_is_within_15_percent_of_what_is_allocated(dtype: torch.dtype
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", sorted(BUILDERS))
-def test_counted_activations_are_within_10_percent_of_measured_ones(kind: str, dtype: torch.dtype) -> None:
+def test_counted_activations_are_within_10_percent_of_measured_ones(
+    kind: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vlm = tiny(kind, dtype)
     MasterOptimizer(vlm, "adamw", 1e-3)
     encoder, examples = encode(vlm, TERMS, PAIRS[:2])
@@ -114,10 +117,14 @@ def test_counted_activations_are_within_10_percent_of_measured_ones(kind: str, d
     run.budget = 1
     layout = run.layouts(examples[0].units)[0]
     body = anatomy(vlm.base)
-    found = measured(vlm, layout, run.features.get(layout.prompts), body)
+    features = run.features.get(layout.prompts)
+    found = measured(vlm, layout, features, body)
     expected = counted(body, found.tokens, kept_positions(layout), rank=4, rows=len(layout.input_ids))
     assert expected.layers == pytest.approx(found.layers, rel=0.1)
-    assert expected.layer == pytest.approx(found.layer, rel=0.1)
+    assert expected.last == pytest.approx(found.last, rel=0.12)
+    # Of these two layers the first one hands no gradient on and the last one works on few positions: let it be whole.
+    monkeypatch.setattr(vlm.last_layer, "narrowed", lambda _keep: nullcontext())
+    assert expected.layer == pytest.approx(measured(vlm, layout, features, body).layer, rel=0.1)
 
 
 def test_measuring_keeps_nothing_and_changes_nothing() -> None:
@@ -168,13 +175,13 @@ def test_standing_memory_by_hand() -> None:
     assert tiny_a.optimizer == 2 * (8 * 2048 + 2 * (4096 + 4 * 16))
 
 
-ROW = Row(tokens=100, layers=800, layer=100, inputs=80, head=60, workspace=40, record="r7")
+ROW = Row(tokens=100, layers=800, layer=100, last=0, inputs=80, head=60, workspace=100, record="r7")
 FIXED = Memory(weights=500, adapters=0, masters=0, gradients=0, optimizer=0, features=0)
 
 
 @pytest.mark.parametrize(
     ("checkpointing", "limit", "again", "budget"),
-    [  # a row takes 900 without checkpointing, 80 + 100 + 60 + 40 = 280 with
+    [  # a row takes 800 + 60 + 40 = 900 without checkpointing, 80 + 100 + 60 + 40 = 280 with
         ("auto", 1399, True, 321),  # 899 left: 899 / 280 rows of 100 tokens
         ("auto", 1400, False, 100),
         ("auto", 3200, False, 300),
@@ -223,7 +230,7 @@ def test_a_limit_makes_micro_batches_small_and_then_recomputes() -> None:
     roomy = fit(run, examples, AlignConfig(rank=16), notes)
     assert notes.lines == []  # nothing to say about a run with room
     assert run.budget == roomy.budget
-    one_row = roomy.memory.total - 9 * roomy.memory.activations // 10
+    one_row = roomy.memory.total - roomy.memory.activations // 2
     tight = fit(run, examples, AlignConfig(rank=16, max_memory=one_row / 2**30), notes)
     assert run.budget == tight.budget < roomy.budget
     assert tight.memory.total <= one_row

@@ -19,15 +19,15 @@ def row(value: float, rows: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.full((3,), float(value)), torch.full((rows, 4), -float(value), dtype=torch.bfloat16)
 
 
-def test_memory_drops_the_oldest() -> None:
+def test_full_memory_takes_nothing_more() -> None:
     store = RowStore(limit=2 * (3 * 4 + 2 * 4 * 2))  # two rows: float32 [3], bfloat16 [2, 4]
     assert store.used
     for number in range(3):
         store.put(f"k{number}", *row(number))
-    assert store.get("k0") is None
-    found = store.get("k2")
+    assert store.get("k2") is None
+    found = store.get("k1")
     assert found is not None
-    assert torch.equal(found[0], row(2)[0])
+    assert torch.equal(found[0], row(1)[0])
     assert store.size == store.limit
     nothing = RowStore(limit=0)
     nothing.put("k", *row(1))

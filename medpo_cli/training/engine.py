@@ -1,5 +1,6 @@
 """Forward and backward of one optimizer step, on shared prefixes or on plain rows."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -33,6 +34,10 @@ class Engine:
         second: another frozen policy, where the objective has two references.
         auxiliary: trained head of the objective, if it has one.
         apart: forward every bundle alone, so that a row's numbers never depend on what else is in the batch.
+
+    Attributes:
+        budget: tokens of a micro-batch that is worth filling.
+        room: tokens of a micro-batch that memory allows.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Engine:
         self.accelerator, self.forest = accelerator, forest
         self.second, self.auxiliary, self.apart = second, auxiliary, apart
         self.budget = token_budget(vlm)
+        self.room = math.inf
         self.needs_reference = any(term.uses_reference for term in self.terms)
         self.leading = next((term.key for term in self.terms if isinstance(term, PREFERENCES)), "")
 
@@ -60,7 +66,7 @@ class Engine:
         vlm = self.vlm
         # Pixels of several prompts need not fit together, as features do.
         alone = self.apart or not vlm.family.reuses_features
-        work = plan(bundles(units, forest=self.forest, budget=self.budget), 0 if alone else self.budget)
+        work = plan(bundles(units, forest=self.forest, room=self.room), 0 if alone else self.budget)
         return [collate(group, forest=self.forest, device=vlm.device, family=vlm.family) for group in work]
 
     def accumulate(self, examples: Sequence[Example], share: float) -> Tally:

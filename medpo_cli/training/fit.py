@@ -1,5 +1,6 @@
 """Micro-batches and gradient checkpointing that fit into the memory there is."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -73,6 +74,7 @@ def fit(engine: Engine, examples: Sequence[Example], config: AlignConfig, progre
         shrink=on_gpu or config.max_memory > 0,
     )
     engine.budget = chosen.budget
+    engine.room = chosen.budget if on_gpu or config.max_memory else math.inf
     recompute_layers(vlm, on=chosen.checkpointing)
     if on_gpu or config.max_memory or chosen.checkpointing or config.estimate:
         progress.note(chosen.note)

@@ -1,6 +1,7 @@
 """Micro-batches: the answers of several units as rows of tokens, with the indices to read results back."""
 
 import hashlib
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,6 +63,11 @@ class Bundle:
     rows: list[TreeRow]
 
     @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return sum(len(row.ids) for row in self.rows)
+
+    @property
     def width(self) -> int:
         """Tokens of the longest row."""
         return max(len(row.ids) for row in self.rows)
@@ -97,18 +103,28 @@ class Layout:
     prompts: list[Prompt] = field(default_factory=list)
 
 
-def bundles(units: Sequence[Unit], *, forest: bool, budget: float = float("inf")) -> list[Bundle]:
+def bundles(units: Sequence[Unit], *, forest: bool, room: float = math.inf) -> list[Bundle]:
     """Units as rows: a tree for all answers about the same image, or a plain row for each answer.
 
-    Units that share an image are forwarded together, unless that would take more than ``budget`` tokens.
+    Units that share an image are forwarded together, as many as ``room`` tokens hold.
     """
     if not forest:
         return [Bundle([unit], [tree_row([answer]) for answer in unit.answers]) for unit in units]
-    found = []
-    for group in _sharing(units):
-        together = Bundle(group, tree_rows(group))
-        apart = len(group) > 1 and sum(len(row.ids) for row in together.rows) > budget
-        found += [Bundle([unit], tree_rows([unit])) for unit in group] if apart else [together]
+    return [bundle for group in _sharing(units) for bundle in _within(group, room)]
+
+
+def _within(group: list[Unit], room: float) -> list[Bundle]:
+    """The units in order, in bundles of at most ``room`` tokens, at least one unit each."""
+    together = Bundle(group, tree_rows(group))
+    if together.tokens <= room or len(group) == 1:
+        return [together]
+    found = [Bundle(group[:1], tree_rows(group[:1]))]
+    for unit in group[1:]:
+        longer = Bundle([*found[-1].units, unit], tree_rows([*found[-1].units, unit]))
+        if longer.tokens <= room:
+            found[-1] = longer
+        else:
+            found.append(Bundle([unit], tree_rows([unit])))
     return found
 
 

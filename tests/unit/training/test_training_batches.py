@@ -170,3 +170,17 @@ def test_a_pure_insertion_alone_ranks_against_zero(vlm: VisionLanguageModel, for
     assert sums["chosen"].item() != 0.0
     beta_s = sums["chosen"].item()
     assert sums["rank"].item() == pytest.approx(np.log1p(np.exp(-beta_s)), abs=1e-6)
+
+
+def test_what_shares_an_image_stays_together_as_far_as_there_is_room(vlm: VisionLanguageModel) -> None:
+    pairs = [msgspec.structs.replace(PAIRS[0], id=str(i), prompt=f"{REPORT} {'Please. ' * i}") for i in range(4)]
+    _, examples = encode(vlm, resolve("mask-dpo"), pairs)
+    units = [unit for one in examples for unit in one.units]
+    (whole,) = bundles(units, forest=True)
+    alone = [bundle.tokens for unit in units for bundle in bundles([unit], forest=True)]
+    assert whole.tokens < sum(alone)
+    two = bundles(units, forest=True, room=whole.tokens - 1)
+    assert [unit.number for bundle in two for unit in bundle.units] == [0, 1, 2, 3]
+    assert 1 < len(two) < 4
+    assert all(bundle.tokens < whole.tokens for bundle in two)
+    assert [len(bundle.units) for bundle in bundles(units, forest=True, room=1)] == [1, 1, 1, 1]

@@ -35,10 +35,10 @@ class Naive:
         self.device, self.batch = torch.device(job["device"]), job["batch"]
         model = AutoModelForImageTextToText.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]))
         model = model.to(self.device).requires_grad_(False)
-        if job["checkpointing"]:
-            model.activation_checkpointing_enable({"use_reentrant": False})
         config = LoraConfig(r=job["rank"], lora_alpha=2 * job["rank"], target_modules=TARGETS)
         self.model: Any = get_peft_model(model, config).train()
+        if job["checkpointing"]:  # before PEFT it would let gradients into the frozen tower
+            model.activation_checkpointing_enable({"use_reentrant": False})
         start_adapters(self.model.get_base_model())
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         processor = load_processor(Path(job["model"]))
@@ -68,8 +68,8 @@ class Naive:
         with torch.no_grad(), self.model.disable_adapter():
             reference, *_ = self._call(rows)
         policy, ids, span = self._call(rows)
-        tokens = (policy - reference).gather(-1, ids[..., None])[..., 0]
-        ratio = (tokens * span).sum(-1)
+        tokens = policy.gather(-1, ids[..., None]) - reference.gather(-1, ids[..., None])
+        ratio = (tokens[..., 0] * span).sum(-1)
         return policy, reference, span, ratio[: len(ready)], ratio[len(ready) :]
 
     def _call(self, rows: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

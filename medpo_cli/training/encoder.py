@@ -37,10 +37,13 @@ class Encoder:
         """The sequences that the objective needs of ``record``, the ``number``-th of the run.
 
         Raises:
-            RecordError: ``no-tokens`` where spans cover no token, what ``tokens_of`` and the images refuse.
+            RecordError: ``no-signal`` where no term applies, ``no-tokens`` where spans cover no token, what
+                ``tokens_of`` and the images refuse.
         """
         more = extras(record)
         terms = [term for term in self.terms if usable(term, record, more)]
+        if not terms:
+            raise RecordError("no-signal", "no term of the objective has what it reads", "$.corrupted")
         answers = {name: list(self._answers(name, record, more)) for name in sequences_of(terms)}
         if any(self.reads[name].span for name in answers) and not any(
             any(answer.span) for group in answers.values() for answer in group

@@ -286,6 +286,15 @@ def test_malformed_extras_are_refused(align: Any, path: str) -> None:
     assert (caught.value.reason, caught.value.path) == ("extras-malformed", path)
 
 
+def test_a_record_that_no_term_applies_to_is_refused() -> None:
+    papo = [term for term in resolve("dpo", papo=0.1) if term.key == "papo"]
+    bare = msgspec.structs.replace(PAIRS[0], corrupted=None)
+    check_fields(bare, papo, "composed")  # each of its terms is optional
+    with pytest.raises(RecordError) as caught:
+        encode(tiny("llava"), papo, [bare])
+    assert (caught.value.reason, caught.value.path) == ("no-signal", "$.corrupted")
+
+
 def test_token_weights_must_fit_the_tokenizer() -> None:
     vlm = tiny("llava")
     pair = msgspec.structs.replace(PAIRS[0], ext={"align": {"token_weights": {"chosen": [1.0], "rejected": [1.0]}}})

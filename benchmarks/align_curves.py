@@ -97,9 +97,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     figure, (cost, memory, words) = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     batches = [one["batch"] for one in found["batch"]]
     cost.plot(batches, [statistics.median(one["seconds"]) for one in found["batch"]], "o-", color="#1f5fa8")
-    cost.set(xlabel="pairs in a batch", ylabel="CPU seconds a step", title="cost is linear in pairs")
+    cost.set(xlabel="pairs in a batch", ylabel="CPU seconds a step", title="cost")
     memory.plot(batches, [statistics.median(one["above"]) / 2**20 for one in found["batch"]], "o-", color="#1f5fa8")
-    memory.set(xlabel="pairs in a batch", ylabel="peak above rest, MiB", title="memory does not grow")
+    memory.set(xlabel="pairs in a batch", ylabel="peak above rest, MiB", title="memory")
     for (name, label), colour in zip(
         (("medpo", "medpo"), ("naive-checkpointing", "naive, checkpointing")), ("#1f5fa8", "#b3541e"), strict=True
     ):

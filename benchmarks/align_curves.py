@@ -106,10 +106,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
         line = found["vocabulary"][name]
         sizes, seconds = ([one["vocabulary"] for one in line], [statistics.median(one["seconds"]) for one in line])
         words.plot(sizes, seconds, "o-", color=colour, label=label)
+        words.set_xticks(sizes, [f"{size // 1024}k" for size in sizes])
+    cost.set_xticks(batches)
+    memory.set_xticks(batches)
     words.set(xlabel="vocabulary", ylabel=f"CPU seconds a step of {VOCABULARY_BATCH}", title="cost and vocabulary")
     words.legend(frameon=False)
     for panel in (cost, memory, words):
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
         panel.set_xlim(left=0)
         panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{found['model']}, {found['kind']} lengths, full FiRe-MPO step", fontsize=10)

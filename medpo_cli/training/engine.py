@@ -18,7 +18,7 @@ from medpo_cli.training.metrics import Tally
 from medpo_cli.training.objectives.evaluate import PREFERENCES, Batch, evaluate, rewards
 from medpo_cli.training.objectives.scored import Scored
 from medpo_cli.training.reference import Reference
-from medpo_cli.training.scoring import score, states
+from medpo_cli.training.scoring import Frozen, score, states
 
 
 class Engine:
@@ -110,11 +110,15 @@ class Engine:
 
     def _batch(self, layout: Layout) -> dict[str, Scored]:
         """One forward pass of every policy, by sequence name."""
+        references = self.references(layout)
+        kept = states(self.vlm, layout, self.features.get(layout.prompts))
+        return score(self.vlm, layout, kept, *references, self.auxiliary)
+
+    def references(self, layout: Layout) -> tuple[Frozen | None, Frozen | None]:
+        """What the first and the second reference say, each None where the objective has none."""
         features = self.features.get(layout.prompts)
-        reference = self.reference.get(layout, features) if self.needs_reference else None
-        second = self.second.get(layout, features) if self.second else None
-        kept = states(self.vlm, layout, features)
-        return score(self.vlm, layout, kept, reference, second, self.auxiliary)
+        first = self.reference.get(layout, features) if self.needs_reference else None
+        return first, self.second.get(layout, features) if self.second else None
 
     def _loss(self, layout: Layout, batch: Batch, base: Tensor | None, tally: Tally) -> Tensor:
         """The weighted sum of all terms over the units of one micro-batch."""

@@ -153,13 +153,13 @@ def _copy(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> No
 def _refill(
     engine: Engine, examples: Sequence[Example], config: AlignConfig, steps: range, accelerator: Accelerator
 ) -> None:
-    """After a resume: what the first epoch had left in the reference's memory, from the same micro-batches."""
+    """After a resume: what the first epoch had left in the references' memory, from the same micro-batches."""
     if not engine.reference.store.used:
         return
     for step in steps:
         share = batch_of(examples, step, config)[accelerator.process_index :: accelerator.num_processes]
         for layout in engine.layouts([unit for example in share for unit in example.units]):
-            engine.reference.get(layout, engine.features.get(layout.prompts))
+            engine.references(layout)
 
 
 def _sum_gradients(parameters: Collection[Tensor], accelerator: Accelerator) -> None:

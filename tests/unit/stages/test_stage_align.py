@@ -433,6 +433,14 @@ def test_an_objective_of_two_references(root: Path, tmp_path: Path) -> None:
     assert steps[-1].loss < steps[0].loss
     names = set(load_file(tmp_path / "x" / "adapter_model.safetensors"))
     assert names == set(load_file(tmp_path / "second" / "adapter_model.safetensors"))
+    # What both references said in the first epoch is there again after an interruption in the second.
+    settings = config(root, method="mrpo", reference_adapter=str(tmp_path / "second"), epochs=3, lr=1e-3)
+    cut = align.run(PAIRS, settings, Context(root), output=tmp_path / "cut")
+    for _ in range(4):
+        next(cut)
+    cut.close()  # type: ignore[attr-defined]
+    list(align.run(PAIRS, settings, Context(root), output=tmp_path / "cut", resume=True))
+    assert adapter_bytes(tmp_path / "cut") == adapter_bytes(tmp_path / "x")
 
 
 def test_an_auxiliary_head_is_trained_resumed_and_left_out(root: Path, tmp_path: Path) -> None:

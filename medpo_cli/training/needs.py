@@ -8,6 +8,13 @@ from medpo_cli.schema.extras import WHERE, AlignExtras, extras
 from medpo_cli.schema.records import Case, Pair, Ranking
 
 LISTS = ("*",)
+MADE_BY = {
+    "$.chosen": "medpo edit",
+    "$.responses": "medpo edit --emit ranking",
+    "$.corrupted": "medpo corrupt",
+    f"{WHERE}.ladder": "medpo corrupt --ladder",
+}
+"""Stages that write what a method may lack."""
 
 
 def sequences_of(terms: Sequence[kinds.Term]) -> dict[str, None]:
@@ -55,15 +62,20 @@ def check_fields(record: Case, terms: Sequence[kinds.Term], method: str) -> Case
         for name in term.sequences:
             path = absent(name, record, more)
             if path and not (term.optional and path == "$.corrupted"):
-                raise RecordError("field-missing", f"method {method} needs this field", path)
+                raise _lacks(method, path)
         for path in missing(term, record, more):
-            raise RecordError("field-missing", f"method {method} needs this field", path)
+            raise _lacks(method, path)
     if isinstance(record, Pair):
         if {"+", "-"} <= set(sequences_of(terms)) and record.chosen == record.rejected and more.only is None:
             raise RecordError("no-signal", "chosen and rejected are the same text", "$.rejected")
     elif isinstance(record, Ranking) and len({one.reward for one in record.responses}) == 1:
         raise RecordError("no-signal", "all rewards are equal", "$.responses")
     return record
+
+
+def _lacks(method: str, path: str) -> RecordError:
+    made = f" ({MADE_BY[path]} makes it)" if path in MADE_BY else ""
+    return RecordError("field-missing", f"method {method} needs this field{made}", path)
 
 
 def missing(term: kinds.Term, record: Case, more: AlignExtras) -> Collection[str]:

@@ -249,6 +249,8 @@ def test_a_missing_field_is_named(method: str, changes: dict[str, Any], path: st
     with pytest.raises(RecordError, match=f"method {method} needs this field") as caught:
         check_fields(pair, resolve(method), method)
     assert (caught.value.reason, caught.value.path) == ("field-missing", path)
+    cure = {"mdpo": "medpo corrupt makes it", "perpo": "medpo edit --emit ranking makes it"}.get(method, "")
+    assert cure in str(caught.value)
 
 
 def test_rankings_that_cannot_be_used() -> None:

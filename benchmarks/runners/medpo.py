@@ -69,8 +69,7 @@ class Medpo:
     def _fill(self) -> None:
         """What an earlier epoch has left in the caches."""
         for number in range(len(self.examples) // self.batch):
-            for layout in self.engine.layouts([unit for example in self._batch(number) for unit in example.units]):
-                self.engine.reference.get(layout, self.engine.features.get(layout.prompts))
+            self.engine.recall(self._batch(number))
 
 
 def to_pair(one: dict[str, Any]) -> Pair:

@@ -9,7 +9,7 @@ from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import CannotCreateError, ExitCode, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.io.stream import RecordReader, describe
-from medpo_cli.schema.extras import WHERE, extras
+from medpo_cli.schema.extras import extras
 from medpo_cli.schema.records import AnyRecord, Case, Corrupted, ImageRef, Pair, Record, Sample
 
 
@@ -105,5 +105,4 @@ def _paths(record: Case) -> list[tuple[str, str]]:
 def _extra_paths(record: Case) -> list[tuple[str, str]]:
     """Images of ``ext.align``; raises RecordError where that is malformed."""
     more = extras(record)
-    found = [(ref.path, f"{WHERE}.ladder[{step}].path") for step, ref in enumerate(more.ladder or ())]
-    return found if more.twin is None else [*found, (more.twin.image.path, f"{WHERE}.twin.image.path")]
+    return [(ref.path, f"{field}.path") for ref, field in [*more.ladder_images(), *more.twin_images()]]

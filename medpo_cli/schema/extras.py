@@ -66,6 +66,14 @@ class AlignExtras(Part, frozen=True, kw_only=True):
     only: Literal["chosen", "rejected"] | None = None
     old_logprobs: list[float] | None = None
 
+    def ladder_images(self) -> list[tuple[ImageRef, str]]:
+        """Images of the ladder, clearest first, with their JSON paths."""
+        return [(ref, f"{WHERE}.ladder[{step}]") for step, ref in enumerate(self.ladder or ())]
+
+    def twin_images(self) -> list[tuple[ImageRef, str]]:
+        """The twin's image with its JSON path; empty without a twin."""
+        return [(self.twin.image, f"{WHERE}.twin.image")] if self.twin else []
+
 
 def extras(record: Case) -> AlignExtras:
     """``ext.align`` of a record, checked; empty where there is none.

@@ -161,17 +161,17 @@ def _spool(
 
 def _images(record: Case, terms: "Sequence[Term]") -> "Iterator[tuple[ImageRef, str]]":
     """All images that the objective shows with ``record``, with their fields."""
-    from medpo_cli.schema.extras import WHERE, extras
+    from medpo_cli.schema.extras import extras
 
     names = {name for term in terms for name in term.sequences}
     yield from ((ref, "$.image") for ref in record.images)
     if record.corrupted and any(name.startswith("'") for name in names):
         yield record.corrupted.image, "$.corrupted.image"
     more = extras(record)
-    if more.twin and any(name.startswith("2:") for name in names):
-        yield more.twin.image, f"{WHERE}.twin.image"
+    if any(name.startswith("2:") for name in names):
+        yield from more.twin_images()
     if "#" in names:
-        yield from ((ref, f"{WHERE}.ladder[{step}]") for step, ref in enumerate(more.ladder or ()))
+        yield from more.ladder_images()
 
 
 def _of_use(terms: "tuple[Term, ...]", taken: Sequence[Case], context: Context) -> "tuple[Term, ...]":

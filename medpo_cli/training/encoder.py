@@ -73,8 +73,8 @@ class Encoder:
             facts = _facts(name, record, more)
             tokens = tokens_of(self.vlm, name, record, more, self.reads[name])
             if name == "#":
-                for step, ref in enumerate(more.ladder or ()):
-                    prompt = self._prompt(record, (ref, *record.images[1:]), f"$.ext.align.ladder[{step}]")
+                for ref, field in more.ladder_images():
+                    prompt = self._prompt(record, (ref, *record.images[1:]), field)
                     yield self._answer(name, prompt, tokens, facts)
             else:
                 yield self._answer(name, self._prompt(record, *_images(name, record, more)), tokens, facts)
@@ -144,8 +144,9 @@ def _images(name: str, pair: Pair, more: AlignExtras) -> tuple[tuple[ImageRef, .
     """The images that a sequence is shown and their field: corrupted and twin image replace the first one."""
     if name.startswith("'") and pair.corrupted:
         return (pair.corrupted.image, *pair.images[1:]), "$.corrupted.image"
-    if name.startswith("2:") and more.twin:
-        return (more.twin.image, *pair.images[1:]), "$.ext.align.twin.image"
+    if name.startswith("2:"):
+        ((ref, field),) = more.twin_images()
+        return (ref, *pair.images[1:]), field
     return tuple(pair.images), "$.image"
 
 

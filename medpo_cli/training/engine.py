@@ -9,13 +9,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from medpo_cli.models.base import VisionLanguageModel
+from medpo_cli.models.family import ImageFeatures
 from medpo_cli.schema import objectives as kinds
 from medpo_cli.training.batches import Example, Unit
 from medpo_cli.training.features import FeatureCache
 from medpo_cli.training.layout import Layout, bundles, collate, plan
 from medpo_cli.training.memory import token_budget
 from medpo_cli.training.metrics import Tally
-from medpo_cli.training.objectives.evaluate import PREFERENCES, Batch, evaluate, rewards
+from medpo_cli.training.objectives.evaluate import Batch, evaluate, leading, rewards
 from medpo_cli.training.objectives.scored import Scored
 from medpo_cli.training.reference import Reference
 from medpo_cli.training.scoring import Frozen, score, states
@@ -59,7 +60,7 @@ class Engine:
         self.budget = token_budget(vlm)
         self.room = math.inf
         self.needs_reference = any(term.uses_reference for term in self.terms)
-        self.leading = next((term.key for term in self.terms if isinstance(term, PREFERENCES)), "")
+        self.leading = leading(self.terms)
 
     def layouts(self, units: Sequence[Unit]) -> list[Layout]:
         """The micro-batches of ``units``."""
@@ -110,13 +111,18 @@ class Engine:
 
     def _batch(self, layout: Layout) -> dict[str, Scored]:
         """One forward pass of every policy, by sequence name."""
-        references = self.references(layout)
-        kept = states(self.vlm, layout, self.features.get(layout.prompts))
+        features = self.features.get(layout.prompts)
+        references = self._references(layout, features)
+        kept = states(self.vlm, layout, features)
         return score(self.vlm, layout, kept, *references, self.auxiliary)
 
-    def references(self, layout: Layout) -> tuple[Frozen | None, Frozen | None]:
+    def recall(self, examples: Sequence[Example]) -> None:
+        """Fill the references' memory as ``accumulate`` would, from the same micro-batches."""
+        for layout in self.layouts([unit for example in examples for unit in example.units]):
+            self._references(layout, self.features.get(layout.prompts))
+
+    def _references(self, layout: Layout, features: Sequence[ImageFeatures]) -> tuple[Frozen | None, Frozen | None]:
         """What the first and the second reference say, each None where the objective has none."""
-        features = self.features.get(layout.prompts)
         first = self.reference.get(layout, features) if self.needs_reference else None
         return first, self.second.get(layout, features) if self.second else None
 
@@ -132,7 +138,7 @@ class Engine:
             weights = values.new_tensor([layout.units[unit].weight for unit in units])
             loss = loss + term.weight * (weights * values).sum()
             tally.add(term.key, values)
-            if term.key == self.leading and (found := rewards(term, mine)):
+            if term is self.leading and (found := rewards(term, mine)):
                 tally.add_rewards(*found)
         return loss
 

@@ -158,8 +158,7 @@ def _refill(
         return
     for step in steps:
         share = batch_of(examples, step, config)[accelerator.process_index :: accelerator.num_processes]
-        for layout in engine.layouts([unit for example in share for unit in example.units]):
-            engine.references(layout)
+        engine.recall(share)
 
 
 def _sum_gradients(parameters: Collection[Tensor], accelerator: Accelerator) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
-from medpo_cli.training.objectives.evaluate import PREFERENCES
+from medpo_cli.training.objectives.evaluate import leading
 from medpo_cli.training.objectives.scored import Scored
 from medpo_cli.training.objectives.terms import masked_sum
 
@@ -87,13 +87,12 @@ def step_record(
         lr: used in it.
         began: ``time.perf_counter()`` at its start.
     """
-    ranked = any(isinstance(term, PREFERENCES) for term in terms)
     return Step(
         step=step,
         epoch=epoch,
         loss=means["loss"],
         terms={name: means[name] for name in [*(term.key for term in terms), *_logps_of(terms)]},
-        rewards={"chosen": means["chosen"], "rejected": means["rejected"]} if ranked else {},
+        rewards={"chosen": means["chosen"], "rejected": means["rejected"]} if leading(terms) else {},
         margin=means["chosen"] - means["rejected"],
         accuracy=means["accuracy"],
         grad_norm=grad_norm,

@@ -9,7 +9,7 @@ from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.objectives import Rank, Term
 from medpo_cli.schema.records import Step
 from medpo_cli.training.batches import Example
-from medpo_cli.training.objectives.evaluate import PREFERENCES
+from medpo_cli.training.objectives.evaluate import leading
 
 USUAL, WARM_UP = 50, 10
 """Steps whose gradient norms are the usual ones, and how many there must be."""
@@ -63,9 +63,9 @@ def check_start(means: Mapping[str, float], terms: Sequence[Term], config: Align
     Raises:
         UnavailableError: they differ by more: what is trained against is not where training begins.
     """
-    leading = next((term for term in terms if isinstance(term, PREFERENCES)), None)
-    plain = isinstance(leading, Rank) and (not leading.reference or leading.references == 2)
-    if leading is None or plain or (config.adapter and config.lora_dropout):
+    first = leading(terms)
+    plain = isinstance(first, Rank) and (not first.reference or first.references == 2)
+    if first is None or plain or (config.adapter and config.lora_dropout):
         return ""
     gap = max(abs(means["chosen"]), abs(means["rejected"]))
     if gap > ROUNDING:

@@ -1,6 +1,6 @@
 """From a term and what the model said to one number for each record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,11 @@ def evaluate(term: kinds.Term, batch: Batch, base: Tensor | None = None) -> Tens
             return sum((_degree(part) for part in parts), start=torch.zeros_like(parts[0].policy[:, 0]))
         case _:
             return _listwise(term, parts[0])
+
+
+def leading(terms: Sequence[kinds.Term]) -> kinds.Term | None:
+    """The first term with a preference: its rewards are those that step records show."""
+    return next((term for term in terms if isinstance(term, PREFERENCES)), None)
 
 
 def rewards(term: kinds.Term, batch: Batch) -> Rewards | None:

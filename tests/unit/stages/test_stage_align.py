@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from data.align_runs import config, write_pictures
 from data.method_records import rankings
 from data.training_pairs import PAIRS, encode, picture
 from peft import PeftModel
-from PIL import Image
 from safetensors.torch import load_file
 
 from medpo_cli.errors import BadInputError, ConfigError, RecordError, TryLaterError, UnavailableError
@@ -23,7 +23,6 @@ from medpo_cli.models.load import load_model, quiet
 from medpo_cli.models.lora import add_lora
 from medpo_cli.models.score import answer_logprobs
 from medpo_cli.models.tiny import build_llava, build_qwen2_5_vl, save
-from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.objectives import AnyTerm
 from medpo_cli.schema.records import Case, ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
@@ -46,17 +45,10 @@ class Notes(Silent):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("align")
-    for name in "abcdefg":
-        Image.fromarray(picture(ImageRef(path=f"{name}.png"))).save(folder / f"{name}.png")
+    write_pictures(folder)
     save(folder / "llava", *build_llava())
     save(folder / "qwen", *build_qwen2_5_vl())
     return folder
-
-
-def config(root: Path, **changes: Any) -> AlignConfig:
-    settings = {"model": str(root / "llava"), "batch": 2, "rank": 4, "lr": 1e-2, "device": "cpu", "curves": False}
-    settings |= changes
-    return AlignConfig(**settings)
 
 
 def train(root: Path, output: Path, records: list[Pair] | None = None, **changes: Any) -> list[Step]:

@@ -6,14 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from data.training_pairs import PAIRS, picture
-from PIL import Image
+from data.align_runs import Lines, config, write_pictures
+from data.training_pairs import PAIRS
 from safetensors.torch import load_file
 
 from medpo_cli.errors import BadInputError, ConfigError, RecordError, UnavailableError
 from medpo_cli.io.context import Context, Silent
 from medpo_cli.models.tiny import build_llava, save
-from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import ImageRef, Pair, Ranked, Ranking, Step
 from medpo_cli.stages import align
 from medpo_cli.training import watch
@@ -22,23 +21,10 @@ from medpo_cli.training.heldout import choose
 MEASURED = {"held-out/loss", "held-out/accuracy", "held-out/margin"}
 
 
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("align")
-    for name in "abcdefg":
-        Image.fromarray(picture(ImageRef(path=f"{name}.png"))).save(folder / f"{name}.png")
+    write_pictures(folder)
     save(folder / "llava", *build_llava())
     return folder
 
@@ -49,11 +35,6 @@ def many(count: int) -> list[Pair]:
         msgspec.structs.replace(PAIRS[i % 5], id=f"p{i}", group=f"g{i}", image=ImageRef(path=f"{'abcdefg'[i % 7]}.png"))
         for i in range(count)
     ]
-
-
-def config(root: Path, **changes: Any) -> AlignConfig:
-    settings = {"model": str(root / "llava"), "batch": 2, "rank": 4, "lr": 1e-2, "device": "cpu", "curves": False}
-    return AlignConfig(**settings | changes)
 
 
 def train(

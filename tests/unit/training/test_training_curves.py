@@ -6,11 +6,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from data.align_runs import Lines
 from data.step_records import step
 from PIL import Image
 
 from medpo_cli.errors import UnavailableError
-from medpo_cli.io.context import Silent
 from medpo_cli.training import board
 from medpo_cli.training.board import event_files, scalars
 from medpo_cli.training.curves import draw, write_curves
@@ -29,18 +29,6 @@ TAGS = {
     "rank": 0.69,
     "kl": 0.01,
 }
-
-
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 class Writer:

@@ -152,7 +152,8 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -
         return ""
     arms = list(rows[0].cells)
     compared = len(arms) == 2 and any(row.change for row in rows)
-    head = ["", "", "n", *arms, *(["difference [95 %]", "p", "fixed/broken", ""] if compared else [])]
+    change = ["difference [95 %]", "p", "fixed/broken", ""] if compared else []
+    head = [f"profile {summaries[0].profile}", "", "n", *arms, *change]
     parts = [(title, [_line(row, compared) for row in own]) for title, own in sections(rows)]
     lines = [head, *(line for _, own in parts for line in own)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]

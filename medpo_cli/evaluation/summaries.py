@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
+from typing import TypedDict
 
 import msgspec
 import numpy as np
 
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.items import with_drift
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PROFILE, Measure, cooccurrence
+from medpo_cli.evaluation.measures import BY_NAME, MEASURES, Measure, cooccurrence
+from medpo_cli.evaluation.profiles import TAGS
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
@@ -24,6 +26,14 @@ from medpo_cli.evaluation.statistics import (
 from medpo_cli.schema.records import Interval, Score, Summary
 
 _ENOUGH = 20  # images with A and without B before P(says B | A, not B) is worth a line
+
+
+class _Made(TypedDict):
+    """What every summary of one evaluation shares."""
+
+    profile: str
+    seed: int
+    versions: dict[str, str]
 
 
 def summarise(
@@ -51,15 +61,15 @@ def summarise(
     codes = group_codes([score.group or score.id for score in arms[names[0]]])
     sums = {name: _sums(scores, measures, codes) for name, scores in arms.items()}
     draws = bootstrap(list(sums.values()), resamples, seed)
+    made = _Made(profile=arms[names[0]][0].profile, seed=seed, versions=versions)
     out = [
-        _summary(name, None, _arm_metrics(measures, sums[name], draws[k]), seed, versions)
-        for k, name in enumerate(names)
+        Summary(arm=name, metrics=_arm_metrics(measures, sums[name], draws[k]), **made) for k, name in enumerate(names)
     ]
     first = names[0]
     for k, name in enumerate(names[1:], start=1):
         change = sums[name].value - sums[first].value
         metrics = _differences(measures, sums[name], change, draws[k] - draws[0], (arms[first], arms[name]))
-        out.append(_summary(name, first, metrics, seed, versions))
+        out.append(Summary(arm=name, against=first, metrics=metrics, **made))
     return out
 
 
@@ -94,6 +104,8 @@ def compare(
     """
     runs = {name: _one_arm(list(scores), name) for name, scores in zip(names, (a, b), strict=True)}
     first, second = ({score.id: score for score in run} for run in runs.values())
+    if runs[names[0]][0].profile != runs[names[1]][0].profile:
+        raise BadInputError("the runs were scored under different profiles: score both again under one")
     if first.keys() != second.keys():
         only = (len(first.keys() - second.keys()), len(second.keys() - first.keys()))
         raise BadInputError(f"ids in one run only: {only[0]} in {names[0]}, {only[1]} in {names[1]}")
@@ -108,8 +120,8 @@ def _one_arm(scores: list[Score], name: str) -> list[Score]:
     """The scores of a run's own arm, checked."""
     if not scores:
         raise BadInputError(f"{name} holds no score record")
-    if {score.profile for score in scores} != {PROFILE}:
-        raise BadInputError(f"{name} mixes profiles or has an unknown one; only {PROFILE} can be compared")
+    if len({score.profile for score in scores}) > 1 or scores[0].profile not in TAGS:
+        raise BadInputError(f"{name} mixes profiles or has one that this version does not know")
     arms = {score.arm for score in scores}
     if len(arms) > 1 and "aligned" not in arms:
         raise BadInputError(f"{name} holds several arms and none is called aligned")
@@ -240,9 +252,3 @@ def _right(finding: Mapping[str, object] | None) -> bool:
 def _interval(value: float, n: int, draws: Floats) -> Interval:
     ends = interval(draws)
     return Interval(value=value, n=n, low=ends[0] if ends else None, high=ends[1] if ends else None)
-
-
-def _summary(
-    arm: str, against: str | None, metrics: dict[str, Interval], seed: int, versions: dict[str, str]
-) -> Summary:
-    return Summary(arm=arm, against=against, metrics=metrics, profile=PROFILE, seed=seed, versions=versions)

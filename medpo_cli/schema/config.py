@@ -218,6 +218,10 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
 class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo eval``."""
 
+    profile: Annotated[
+        Literal["medpo", "llavamed", "medevalkit", "medevalkit-asreported", "lmms-slake"],
+        Meta(description="rules for short answers: medpo's, or those of a published harness, defects included"),
+    ] = "medpo"
     baseline: Annotated[bool, Meta(description="with --adapter: score the base model too and compare")] = True
     grounding: Annotated[bool, Meta(description="also answer under corrupted and control images")] = True
     max_tokens: Annotated[int, Meta(ge=1, description="longest answer in tokens")] = 256

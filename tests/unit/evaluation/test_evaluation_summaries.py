@@ -12,7 +12,7 @@ from medpo_cli.evaluation.summaries import changes, compare, summarise
 from medpo_cli.schema.records import Interval, Score, Summary
 
 
-def _closed(item: str, right: int, *, arm: str = "base", group: str | None = None, profile: str = "medpo") -> Score:
+def _closed(item: str, right: int, *, arm: str = "base", group: str | None = None, profile: str = "medpo/1") -> Score:
     metrics = {"closed.items": 1.0, "closed.right": float(right), "closed.unparsed": 0.0, "closed.words": 3.0}
     return Score(id=item, group=group, task="vqa-closed", arm=arm, metrics=metrics, profile=profile)
 
@@ -22,7 +22,7 @@ def _report(item: str, findings: dict[str, tuple[str, str]], *, arm: str = "base
     table = {name: {"truth": t, "said": s, "right": t == s, "errors": []} for name, (t, s) in findings.items()}
     right = float(sum(t == s for t, s in findings.values()))
     metrics = {"report.items": 1.0, "report.statements": float(len(findings)), "report.right": right}
-    return Score(id=item, task="report", arm=arm, metrics=metrics, profile="medpo", ext={"findings": table})
+    return Score(id=item, task="report", arm=arm, metrics=metrics, profile="medpo/1", ext={"findings": table})
 
 
 def _run(rights: str, *, arm: str = "base", groups: str | None = None) -> list[Score]:
@@ -120,7 +120,9 @@ def test_compare_takes_the_aligned_arm_of_a_run_with_its_baseline() -> None:
     [
         (_run("01"), _run("011"), "ids in one run only: 0 in A, 1 in B"),
         ([*_run("01"), *_run("0")], _run("01"), "A holds an id twice"),
-        (_run("01"), [_closed("0", 1), _closed("1", 1, profile="llavamed")], "B mixes profiles"),
+        (_run("01"), [_closed("0", 1), _closed("1", 1, profile="llavamed/1")], "B mixes profiles"),
+        (_run("01"), [_closed("0", 1, profile="llavamed/0"), _closed("1", 1, profile="llavamed/0")], "does not know"),
+        (_run("01"), [_closed(k, 1, profile="llavamed/1") for k in "01"], "under different profiles"),
         (_run("01"), [], "B holds no score record"),
         (_run("01"), [*_run("01", arm="x"), *_run("01", arm="y")], "none is called aligned"),
         (_run("01", groups="ab"), _run("01", groups="aa"), "id 1\\) was scored against different references"),
@@ -133,7 +135,7 @@ def test_compare_refuses(a: list[Score], b: list[Score], message: str) -> None:
 
 
 def test_compare_refuses_nan() -> None:
-    bad = [Score(id="0", arm="base", metrics={"closed.items": 1.0, "closed.right": math.nan}, profile="medpo")]
+    bad = [Score(id="0", arm="base", metrics={"closed.items": 1.0, "closed.right": math.nan}, profile="medpo/1")]
     with pytest.raises(BadInputError, match="not a finite number"):
         compare(_run("0"), bad)
 
@@ -193,7 +195,7 @@ def test_arms_of_other_items_are_refused() -> None:
 
 def test_drift_is_filled_in_where_answers_are_known() -> None:
     base, aligned = (
-        [Score(id="a", task="report", arm=arm, metrics={"report.items": 1.0}, profile="medpo", answer=text)]
+        [Score(id="a", task="report", arm=arm, metrics={"report.items": 1.0}, profile="medpo/1", answer=text)]
         for arm, text in (("base", "a b c d"), ("aligned", "a b c x"))
     )
     assert _summarise(base=base, aligned=aligned)[1].metrics["report.drift"].value == 0.25

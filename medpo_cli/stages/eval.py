@@ -13,13 +13,11 @@ from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs
 from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts
 from medpo_cli.evaluation.page.results import Gallery
 from medpo_cli.evaluation.profiles import PROFILES
-from medpo_cli.evaluation.summaries import compare, summarise
+from medpo_cli.evaluation.summaries import summarise
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Summary
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
-
-__all__ = ["compare", "run"]
 
 OpenArms = Callable[[EvalConfig], Arms]
 

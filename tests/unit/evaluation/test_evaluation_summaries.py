@@ -5,11 +5,16 @@ import math
 import pytest
 
 from medpo_cli.errors import BadInputError
+from medpo_cli.evaluation.comparisons import compare as compare_runs
 from medpo_cli.evaluation.headline import headline, number, probability, sections, shortcuts, table, verdict
 from medpo_cli.evaluation.measures import BY_NAME, MEASURES
-from medpo_cli.evaluation.statistics import never_seen
-from medpo_cli.evaluation.summaries import changes, compare, summarise
+from medpo_cli.evaluation.statistics import holm, never_seen
+from medpo_cli.evaluation.summaries import changes, summarise, summarise_runs
 from medpo_cli.schema.records import Interval, Score, Summary
+
+
+def compare(a: list[Score], b: list[Score], resamples: int = 100) -> list[Summary]:
+    return compare_runs({"A": a}, {"B": b}, resamples=resamples)
 
 
 def _closed(item: str, right: int, *, arm: str = "base", group: str | None = None, profile: str = "medpo/1") -> Score:
@@ -215,3 +220,40 @@ def test_numbers_as_printed() -> None:
     assert number(BY_NAME["closed.accuracy"], -0.0001, sign=True) == "0.0"
     assert number(BY_NAME["report.words"], 28.61) == "28.6"
     assert [probability(p) for p in (0.0004, 0.0312, 1.0, None)] == ["<.001", ".031", "1", ""]
+
+
+def _seeds(*rows: str, arm: str = "base") -> list[list[Score]]:
+    return [_run(row, arm=arm) for row in rows]
+
+
+def test_several_seeds_give_their_mean_and_each_value() -> None:
+    made = summarise_runs(
+        {"base": _seeds("0011"), "aligned": _seeds("0111", "1111", "0011", arm="aligned")},
+        resamples=500, seed=0, versions={},
+    )  # fmt: skip
+    base, aligned, difference = (summary.metrics["closed.accuracy"] for summary in made)
+    assert base.seeds is None
+    assert aligned.seeds == [0.75, 1.0, 0.5]
+    assert aligned.value == 0.75
+    assert difference.value == 0.25
+    # several runs are never pooled into one McNemar table
+    assert difference.fixed is difference.broken is difference.mcnemar is None
+    assert difference.low is not None
+    assert difference.low < 0.25 < (difference.high or 0)
+
+
+def test_one_run_is_drawn_as_before_beside_several() -> None:
+    alone = summarise({"base": _run("0110101")}, resamples=300, seed=4, versions={})[0]
+    beside = summarise_runs(
+        {"base": _seeds("0110101"), "b": _seeds("0110101", "1110101")}, resamples=300, seed=4, versions={}
+    )
+    assert beside[0].metrics["closed.accuracy"] == alone.metrics["closed.accuracy"]
+
+
+def test_declared_measures_are_adjusted_and_no_others() -> None:
+    arms = {"base": _seeds("0" * 30), "aligned": _seeds("1" * 12 + "0" * 18, arm="aligned")}
+    names = ["closed.accuracy", "closed.unparsed", "report.omission"]
+    metrics = summarise_runs(arms, resamples=400, seed=0, versions={}, declared=names)[-1].metrics
+    p = {name: metrics[name].p for name in names[:2]}
+    assert {name: metrics[name].p_holm for name in p} == dict(zip(p, holm(list(p.values())), strict=True))  # type: ignore[arg-type]
+    assert metrics["closed.words"].p_holm is None

@@ -12,7 +12,7 @@ from medpo_cli.cli.comparing import compared, judged
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
-from medpo_cli.errors import CannotCreateError, ExitCode
+from medpo_cli.errors import CannotCreateError, ExitCode, UsageError
 from medpo_cli.io.lock import hold
 from medpo_cli.io.log import Messages
 from medpo_cli.io.output import Output
@@ -120,6 +120,9 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     from medpo_cli.stages import eval as evaluation
 
     summaries: list[Summary] = []
+    for option in ("runs", "declare"):
+        if getattr(config, option) and not config.compare:
+            raise UsageError(f"--{option} needs --compare")
     bounds = load_gate(Path(config.gate)) if config.gate else []
     if config.html and Path(config.html).exists() and not session.stream.force:
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from medpo_cli.text.fact import Fact, Offsets, Status
+from medpo_cli.text.fact import ATTRIBUTES, Fact, Offsets, Status
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.scan import Item, scan
 
-_ATTRIBUTES = frozenset({"side", "location", "severity", "texture", "change", "size_mm"})
+_ATTRIBUTES = frozenset(ATTRIBUTES)
 _SEPARATORS = frozenset({"joins", "breakers", "negation_before", "uncertain_before"})
 _FRONT = frozenset({"on", "in", "at", "in the", "on the", "at the", "within", "within the"})
 _SUBJECT_REACH = 80
@@ -39,7 +39,22 @@ def sentence_facts(sentence: str, lexicon: Lexicon) -> tuple[Fact, ...]:
     _give_attributes(mentions, items)
     for number, mention in enumerate(mentions):
         _decide(mention, mentions, number, items)
-    return tuple(_fact(mention, finding, (0, len(sentence))) for mention in mentions for finding in mention.findings)
+    stated = [mention for mention in mentions if _cue_before(mention, mentions, items, "silent") is None]
+    for mention in stated:
+        mention.findings = _meant(mention, items, lexicon)
+    return tuple(_fact(mention, finding, (0, len(sentence))) for mention in stated for finding in mention.findings)
+
+
+def _meant(mention: Mention, items: list[Item], lexicon: Lexicon) -> tuple[str, ...]:
+    """What the words mean beside the organs of the sentence, the nearest first; nothing if that is needed."""
+    entry = None if mention.normality else lexicon.findings[mention.findings[0]]
+    if entry is None or not (entry.elsewhere or entry.generic):
+        return mention.findings
+    organs = [item for item in items if item.part == "organ" and item.value in entry.elsewhere]
+    if organs:
+        nearest = min(organs, key=lambda item: max(item.start - mention.end, mention.start - item.end))
+        return (entry.elsewhere[nearest.value],)
+    return () if entry.generic else mention.findings
 
 
 def _mentions(items: list[Item], lexicon: Lexicon) -> tuple[list[Mention], list[Item]]:
@@ -227,4 +242,6 @@ def _fact(mention: Mention, finding: str, sentence: Offsets) -> Fact:
         values.get("change"),
         mention.normality,
         at,
+        values.get("number"),
+        values.get("margin"),
     )

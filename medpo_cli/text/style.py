@@ -12,17 +12,18 @@ from medpo_cli.text.words import tokens
 Style = Literal["sentence", "label", "answer", "fronted", "definite"]
 GENERIC: Mapping[str, Statement] = {
     "sentence": Statement(
-        present="There is {a} [{severity} ][{side} ][{location} lobe ]{name}.", absent="No[ {side}] {name}."
+        present="There is {a} [{severity} ][{side} ][{place} ]{name}.", absent="No[ {side}] {name}."
     ),
     "label": Statement(present="[{severity} ][{side} ][{location} ]{name}.", absent="No {name}."),
     "answer": Statement(
-        present="Yes, there is {a} [{severity} ][{side} ][{location} lobe ]{name}.",
+        present="Yes, there is {a} [{severity} ][{side} ][{place} ]{name}.",
         absent="No, there is no {name}[ on the {side}].",
     ),
     "fronted": Statement(
         present="On the {side} there is {a} [{severity} ]{name}.", absent="On the {side} no {name} is seen."
     ),
 }
+_ZONED = frozenset({"upper", "middle", "lower"})
 _GROUP = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
 _ANSWER = re.compile(r"(?:yes|no)\s*[,;:.]", re.IGNORECASE)
@@ -64,7 +65,8 @@ def state(
     entry = lexicon.findings[finding]
     wanted = "sentence" if style == "definite" or (style == "fronted" and side is None) else style
     statement = entry.statements.get(wanted, GENERIC[wanted])
-    values = {"side": side, "location": location, "severity": severity, "name": entry.name, "a": "{a}"}
+    place = f"{location} {entry.zone}".strip() if location in _ZONED else location
+    values = {"side": side, "place": place, "location": location, "severity": severity, "name": entry.name, "a": "{a}"}
     if not entry.article:
         values["a"] = ""
     pattern = statement.present if status == "present" else statement.absent

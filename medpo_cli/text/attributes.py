@@ -37,5 +37,9 @@ def correct_attribute(match: Match, error: str, answer: Reading, truth: Reading)
 
 def _formed_like(old: str, new: str) -> str:
     """An adverb where an adverb stood ("mildly enlarged"), else an adjective."""
-    adverb, other = old.lower().endswith("ly"), new.lower()
-    return _ADVERBS.get(other, other) if adverb else _ADJECTIVES.get(other, other)
+    return _ADVERBS.get(new.lower(), new) if old.lower().endswith("ly") else adjective(new)
+
+
+def adjective(word: str) -> str:
+    """The grade as an adjective: "mild" for "mildly"."""
+    return _ADJECTIVES.get(word.lower(), word)

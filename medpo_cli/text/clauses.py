@@ -9,6 +9,7 @@ from medpo_cli.text.scan import Item, scan
 _ATTRIBUTES = frozenset(ATTRIBUTES)
 _SEPARATORS = frozenset({"joins", "breakers", "negation_before", "uncertain_before"})
 _FRONT = frozenset({"on", "in", "at", "in the", "on the", "at the", "within", "within the"})
+_STILL = frozenset({"is present", "are present", "is seen with"})
 _SUBJECT_REACH = 80
 
 
@@ -135,7 +136,7 @@ def _owner(item: Item, mentions: list[Mention], items: list[Item]) -> Mention | 
     separated = any(other.part in _SEPARATORS for other in left)
     ends = any(other.part in _SEPARATORS for other in items if item.end <= other.start and other.end <= after.start)
     prepositional = bool(left) and any(other.part == "prepositions" for other in left[-3:])
-    if any(other.part == "breakers" for other in left):
+    if any(_ends_statement(other) for other in left):
         return after
     if separated and ends:
         return before if prepositional else after
@@ -147,7 +148,12 @@ def _owner(item: Item, mentions: list[Mention], items: list[Item]) -> Mention | 
 def _unless_broken(before: Mention, item: Item, items: list[Item]) -> Mention | None:
     """``before``, unless a breaker stands between it and the attribute."""
     between = (other for other in items if before.end <= other.start and other.end <= item.start)
-    return None if any(other.part == "breakers" for other in between) else before
+    return None if any(_ends_statement(other) for other in between) else before
+
+
+def _ends_statement(item: Item) -> bool:
+    """A breaker that no attribute is handed over; "is present in the left lobe" goes on."""
+    return item.part == "breakers" and item.value not in _STILL
 
 
 def _decide(mention: Mention, mentions: list[Mention], number: int, items: list[Item]) -> None:

@@ -6,6 +6,8 @@ inserted sentence for an omission. ``verify`` decides afterwards whether the res
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 
 from medpo_cli.text.answers import commitment_at
 from medpo_cli.text.comparison import Comparison
@@ -39,7 +41,18 @@ def corrections(
             operations.extend(scribe.correct(sentence, group))
     if question.report:
         operations.extend(scribe.insertions([match for match in comparison.omitted if match.said is None]))
-    return operations
+    return _apart(operations, answer.text)
+
+
+def _apart(operations: list[Operation], text: str) -> list[Operation]:
+    """Two deletions that both take the space between them: the first keeps it, the last takes the one behind."""
+    ordered = sorted(operations, key=lambda operation: (operation.start, operation.end))
+    for number, (first, second) in enumerate(pairwise(ordered), start=1):
+        shared = first.end - second.start
+        if 0 < shared <= len(second.quote) and second.quote[:shared].isspace():
+            end = second.end + (not second.text and text[second.end : second.end + 1] == " ")
+            ordered[number] = replace(second, start=first.end, end=end, quote=text[first.end : end])
+    return ordered
 
 
 def flip_answer(text: str, label: str | None, source: str, evidence: Offsets | None) -> list[Operation]:
@@ -78,4 +91,3 @@ def _unknown_finding(answer: Reading, truth: Reading, question: Question) -> Ite
     """A closed answer about something that the lexicon does not know: only its polarity is sure."""
     if answer.said and truth.said and answer.said != truth.said:
         yield from flip_answer(answer.text, None, "rule:yes-no", commitment_at(truth.text))
-

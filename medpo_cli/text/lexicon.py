@@ -211,7 +211,9 @@ def _index(lexicon: Lexicon) -> dict[str, tuple[Phrase, ...]]:
         known = roles.setdefault(words, {})
         for other in known:
             if role.part == "finding" == other.part and role.value != other.value:
-                raise ConfigError(f"lexicon: findings.{role.value}.terms: {' '.join(words)} is also findings.{other.value}'s")
+                raise ConfigError(
+                    f"lexicon: findings.{role.value}.terms: {' '.join(words)} is also findings.{other.value}'s"
+                )
         known[role] = None
     grouped: dict[str, list[Phrase]] = {}
     for words, found in roles.items():

@@ -10,7 +10,6 @@ from medpo_cli.schema.records import Span, SpanKind
 from medpo_cli.text.fact import Offsets
 from medpo_cli.text.words import PLAIN_WORD
 
-
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+$", re.IGNORECASE)
 _AN = re.compile(r"(?:[aeio](?!ne\b|u)|au|ou|u(?!ni|se|su|re|ti)|8|11\b|18\b)", re.IGNORECASE)
 

@@ -13,7 +13,10 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 # a measurement that is not the finding's: an earlier one, a bound, a distance
-_NOT_ITS_SIZE = re.compile(r"(?:previously|formerly|smaller than|less than|greater than|larger than|under|over|from|was|<|>)\s*$", re.IGNORECASE)
+_NOT_ITS_SIZE = re.compile(
+    r"(?:previously|formerly|smaller than|less than|greater than|larger than|under|over|from|was|<|>)\s*$",
+    re.IGNORECASE,
+)
 _DISTANCE = re.compile(r"\s*(?:above|below|from|proximal to|distal to|beyond|past)\b", re.IGNORECASE)
 _CLOSING = frozenset(".!?:;()[]")
 

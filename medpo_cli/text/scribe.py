@@ -5,7 +5,7 @@ from typing import Literal
 
 from medpo_cli.schema.records import SpanKind
 from medpo_cli.text.answers import commitment_at
-from medpo_cli.text.attributes import correct_attribute
+from medpo_cli.text.attributes import adjective, correct_attribute
 from medpo_cli.text.comparison import Match
 from medpo_cli.text.fact import Fact, Offsets
 from medpo_cli.text.lexicon import Lexicon
@@ -35,7 +35,9 @@ class Scribe:
     def correct(self, sentence: Offsets, group: Sequence[Match]) -> Iterator[Operation]:
         """Operations for one sentence with at least one error."""
         if not any(_STATUS & set(match.errors) for match in group):
-            found = [correct_attribute(match, error, self.answer, self.truth) for match in group for error in match.errors]
+            found = [
+                correct_attribute(match, error, self.answer, self.truth) for match in group for error in match.errors
+            ]
             words = {(one.start, one.end): one for one in found if one is not None}
             if None not in found or (text := self.reworded(sentence, group)) is None:
                 yield from words.values()
@@ -61,11 +63,11 @@ class Scribe:
         style = self.style(quote, group[0].said)
         if style == "definite" and not self.written(group, "sentence"):
             return None
-        if (written := self.written(group, style)) is not None:
-            return _closed_like(quote, written)
         if len(group) == 1:
             text = self.statement(group[0], style, sentence)
             return None if text is None else _closed_like(quote, text)
+        if (written := self.written(group, style)) is not None:
+            return _closed_like(quote, written)
         return self.regrouped(quote, sentence, group, style)
 
     def regrouped(self, quote: str, sentence: Offsets, group: Sequence[Match], style: Style) -> str | None:
@@ -94,7 +96,9 @@ class Scribe:
         if len(truths) < len(group) or self.truth.bare or len({fact.sentence for fact in truths}) > 1:
             return None
         place = truths[0].sentence
-        if any(fact.finding not in {one.finding for one in truths} for fact in self.truth.facts if fact.sentence == place):
+        if any(
+            fact.finding not in {one.finding for one in truths} for fact in self.truth.facts if fact.sentence == place
+        ):
             return None
         text = self.truth.text[slice(*place)]
         return text if style_of(text, truths[0], label=self.truth_label) == style else None
@@ -109,13 +113,14 @@ class Scribe:
         if truth is not None and truth.status == "uncertain":
             return None
         present: Literal["present", "absent"] = "present" if truth and truth.status == "present" else "absent"
-        side = truth.side if truth else (match.said.side if match.said and style == "fronted" else None)
+        side = truth.side if truth else (match.said.side if match.said and style in ("fronted", "answer") else None)
         return state(match.finding, present, style, self.lexicon, side=side, **self._words(truth))
 
     def _words(self, truth: Fact | None) -> dict[str, str | None]:
         at = {} if truth is None else truth.at
         words = {name: self.truth.text[slice(*at[name])].lower() for name in ("location", "severity") if name in at}
-        return {"location": words.get("location"), "severity": words.get("severity")}
+        severity = words.get("severity")
+        return {"location": words.get("location"), "severity": adjective(severity) if severity else None}
 
     def repeats(self, match: Match) -> bool:
         """A second statement about a finding that the answer has already stated rightly."""

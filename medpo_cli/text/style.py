@@ -11,9 +11,7 @@ from medpo_cli.text.words import tokens
 
 Style = Literal["sentence", "label", "answer", "fronted", "definite"]
 GENERIC: Mapping[str, Statement] = {
-    "sentence": Statement(
-        present="There is {a} [{severity} ][{side} ][{place} ]{name}.", absent="No[ {side}] {name}."
-    ),
+    "sentence": Statement(present="There is {a} [{severity} ][{side} ][{place} ]{name}.", absent="No[ {side}] {name}."),
     "label": Statement(present="[{severity} ][{side} ][{location} ]{name}.", absent="No {name}."),
     "answer": Statement(
         present="Yes, there is {a} [{severity} ][{side} ][{place} ]{name}.",
@@ -43,9 +41,9 @@ def style_of(sentence: str, fact: Fact, *, label: bool) -> Style:
 
 
 def is_label_file(text: str, lexicon: Lexicon) -> bool:
-    """True if no sentence has a verb and something is stated that is not a denial."""
+    """True if no sentence has a verb or an article and something is stated that is not a denial."""
     words = [token.word for token in tokens(text)]
-    if any(word in lexicon.verbs for word in words):
+    if any(word in lexicon.verbs or word in ("a", "an", "the") for word in words):
         return False
     entries = [entry.split() for entry in text.lower().split(".") if entry.strip()]
     return any(entry[0] not in {"no", "without"} for entry in entries if entry)

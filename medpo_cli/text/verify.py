@@ -20,7 +20,7 @@ from medpo_cli.text.words import word_count
 
 MAX_FACTS = 6
 MAX_RATIO = 0.35
-WORDS_PER_FACT = 12
+WORDS_PER_FACT = 16
 LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
 MAX_REPEATS = 3
 MAX_LAST_WORD = 30

@@ -88,7 +88,8 @@ class Scribe:
         added = [self.statement(match, style, sentence) for match in wrong]
         if None in added:
             return None
-        return _closed_like(quote, " ".join(filter(None, (*kept, *added))))
+        ordered = (*added, *kept) if group[0].errors else (*kept, *added)
+        return _closed_like(quote, " ".join(filter(None, ordered)))
 
     def written(self, group: Sequence[Match], style: Style) -> str | None:
         """The reference's sentence, if it speaks of just these findings in this style."""

@@ -44,9 +44,18 @@ class SampleConfig(ModelSettings, frozen=True, kw_only=True):
     allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
 
 
-class EditConfig(Settings, frozen=True, kw_only=True):
+class EditConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo edit``."""
 
+    editor: Annotated[
+        Literal["rules", "hf", "http"],
+        Meta(description="who proposes edits: rules; hf: a local model (--model); http: a server (--endpoint)"),
+    ] = "rules"
+    endpoint: Annotated[str, Meta(description="editor http: OpenAI-compatible base URL")] = ""
+    endpoint_model: Annotated[str, Meta(description="model name sent to the endpoint")] = ""
+    allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
+    jobs: Annotated[int, Meta(ge=1, le=64, description="editor http: requests under way at once")] = 8
+    cache: Annotated[str, Meta(description="folder that keeps an editor's replies (they hold words of reports)")] = ""
     emit: Annotated[
         Literal["pairs", "ranking"],
         Meta(description="pairs; ranking: all answers of a sample with rewards (perpo, s-dpo, p3o)"),

@@ -80,7 +80,7 @@ class Counsel:
         return None
 
     def choice(self, question: str, answer: str, options: Sequence[Sequence[Operation]]) -> int:
-        """Which of the options (the first ``MOST_OPTIONS``) is the most believable error; 0 where no reply is usable."""
+        """Which of the first ``MOST_OPTIONS`` options is the most believable error; 0 where no reply is usable."""
         offered = options[:MOST_OPTIONS]
         if len(offered) < 2:
             return 0

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Checks, Span
 from medpo_cli.text.comparison import contradictory, meaning
+from medpo_cli.text.language import is_covered
 from medpo_cli.text.lexicon import Lexicon
+from medpo_cli.text.meta import is_degenerate, is_placeholder, is_refusal
 from medpo_cli.text.truth import Question, Reading, difference, read
 from medpo_cli.text.words import word_count
 
@@ -22,14 +24,8 @@ MAX_FACTS = 6
 MAX_RATIO = 0.35
 WORDS_PER_FACT = 12
 LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
-MAX_REPEATS = 3
-MAX_LAST_WORD = 30
 MAX_CHARACTERS = 32_768
-LATIN_SHARE = 0.7
-_PLACEHOLDER = re.compile(
-    r"\bX{3,}\b|_{3,}|\[\*\*|\[[A-Z _]{3,}\]|<[A-Za-z/][^>]*>|\bas an ai\b|\breference report\b|\bground truth\b",
-    re.IGNORECASE,
-)
+_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LAYOUT = re.compile(r"[\r\n]+\s*(?:[-*•]|\d{1,2}[.)])?")
 
 
@@ -47,12 +43,14 @@ def verify(
         lexicon: the clinical words.
 
     Raises:
-        RecordError: ``not-nfc``, ``control-character``, ``too-long``, ``degenerate``, ``placeholder``,
-            ``anchor``, ``overlap``, ``empty-span``, ``not-reversible``, ``evidence``, ``layout``,
-            ``no-fact-change``, ``side-effect``, ``ratio``, ``length``, ``direction``.
+        RecordError: ``not-nfc``, ``control-character``, ``too-long``, ``degenerate``, ``refusal``,
+            ``placeholder``, ``language``, ``anchor``, ``overlap``, ``empty-span``, ``not-reversible``,
+            ``evidence``, ``layout``, ``no-fact-change``, ``side-effect``, ``ratio``, ``length``, ``direction``.
     """
     for text, field in ((chosen, "$.chosen"), (rejected, "$.rejected")):
         check_text(text, field)
+        check_language(text, field)
+    check_language(truth.text, "$.reference")
     check_spans(chosen, rejected, spans, truth.text)
     check_layout(chosen, rejected)
     good, bad = read(chosen, question, lexicon), read(rejected, question, lexicon)
@@ -73,10 +71,7 @@ def check_answer(text: str) -> None:
     if not text.strip():
         raise RecordError("no-answer", "the answer is empty")
     check_text(text, "")
-    letters = [mark for mark in text if mark.isalpha()]
-    latin = sum("LATIN" in unicodedata.name(mark, "") or mark in "µμαβγ" for mark in letters)
-    if latin < LATIN_SHARE * len(letters):
-        raise RecordError("language", "the answer is not in a language that the lexicon covers")
+    check_language(text, "")
 
 
 def check_text(text: str, field: str) -> None:
@@ -85,21 +80,22 @@ def check_text(text: str, field: str) -> None:
         raise RecordError("too-long", f"more than {MAX_CHARACTERS} characters", field)
     if any(unicodedata.category(mark) in ("Cs", "Cc") and mark not in "\t\n\r" for mark in text):
         raise RecordError("control-character", "a control character or an unpaired surrogate", field)
+    if not _DIRECTION.isdisjoint(text):
+        raise RecordError("control-character", "a mark that turns the direction of the text", field)
     if not unicodedata.is_normalized("NFC", text):
         raise RecordError("not-nfc", "text is not in Unicode normal form C", field)
     if is_degenerate(text):
         raise RecordError("degenerate", "the text repeats itself", field)
-    if _PLACEHOLDER.search(text):
+    if is_refusal(text):
+        raise RecordError("refusal", "the answer declines the question", field)
+    if is_placeholder(text):
         raise RecordError("placeholder", "holds a placeholder, markup, or speaks of itself", field)
 
 
-def is_degenerate(text: str) -> bool:
-    """A looping answer: its last sentence three times or more, or its last word more than 30 times."""
-    parts = [part.strip().lower() for part in re.split(r"[.!?\n]+", text) if part.strip()]
-    if parts and parts.count(parts[-1]) >= MAX_REPEATS:
-        return True
-    words = re.findall(r"\w+", text.lower())
-    return bool(words) and words.count(words[-1]) > MAX_LAST_WORD
+def check_language(text: str, field: str) -> None:
+    """Refuse a text that the lexicon can read in part at best."""
+    if not is_covered(text):
+        raise RecordError("language", "not in the language that the lexicon covers", field)
 
 
 def check_spans(chosen: str, rejected: str, spans: Sequence[Span], reference: str) -> None:

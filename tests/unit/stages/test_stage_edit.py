@@ -150,16 +150,38 @@ def test_a_statement_a_side_protects_the_right_side_of_a_corrected_answer() -> N
 
 BAD = {
     "no-answer": ["", "  \n"],
-    "control-character": ["The heart is enlarged.\0"],
+    "control-character": [
+        "The heart is enlarged.\0",
+        "The heart is enlarged.\ud83e",
+        "The heart is \u202eenlarged.",
+        "The heart is enlarged.\x1b[31m",
+    ],
     "degenerate": ["No nodule is seen. " * 4, "small " * 40],
-    "too-long": ["The heart is enlarged. " * 50_000],
-    "language": ["القلب متضخم.", "Сердце увеличено.", "心脏增大。"],
+    "too-long": ["The heart is enlarged. " * 50_000, "x" * (1 << 20), "\n" * (1 << 20) + "x"],
+    "language": [
+        "القلب متضخم.",
+        "Сердце увеличено.",
+        "心脏增大。",
+        "Das Herz ist vergrößert.",
+        "Le coeur est de taille normale.",
+        "No hay derrame pleural.",
+        "The heart is enlarged. Kein Pneumothorax links.",
+    ],
+    "refusal": [
+        "I cannot interpret medical images.",
+        "I'm sorry, but I can't help with that.",
+        "Unable to analyze the image.",
+        "No image has been provided.",
+        "As an AI, I am unable to provide a diagnosis.",
+    ],
     "placeholder": [
         "The XXXX heart is enlarged.",
         "<b>The heart is enlarged.</b>",
+        "<!-- x --> The heart is enlarged.",
+        "The heart is enlarged.<|im_end|>",
         "As an AI I see it.",
     ],
-    "no-edit": ["Fine.", "Das Herz ist vergrößert.", "..."],
+    "no-edit": ["Fine.", "Herzgröße normal", "..."],
 }
 
 

@@ -6,8 +6,9 @@ from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Checks, Span
 from medpo_cli.text.diff import difference
 from medpo_cli.text.lexicon import load_lexicon
+from medpo_cli.text.meta import is_degenerate
 from medpo_cli.text.truth import ask, read
-from medpo_cli.text.verify import is_degenerate, undo, verify
+from medpo_cli.text.verify import undo, verify
 
 LEXICON = load_lexicon()
 TRUTH = "There is a small left pleural effusion. No pneumothorax."

@@ -26,7 +26,8 @@ WORDS_PER_FACT = 12
 LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
 MAX_CHARACTERS = 32_768
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_LAYOUT = re.compile(r"[\r\n]+\s*(?:[-*•]|\d{1,2}[.)])?")
+_LINE_ENDS = r"\r\n\u2028\u2029"
+_LAYOUT = re.compile(rf"(?:^|[{_LINE_ENDS}]+)\s*(?:[-*•‣]|\d{{1,2}}[.)](?=\s))?(?:\s*[A-Za-z /]{{2,30}}:(?!\S))?")
 
 
 def verify(
@@ -135,12 +136,16 @@ def undo(text: str, other: str, spans: Sequence[Span], *, back: bool = True) -> 
 
 
 def check_layout(chosen: str, rejected: str) -> None:
-    """Same line breaks and list markers, same final mark, same case of the first letter."""
+    """Same line breaks, list markers and headings, same final mark, same case."""
     same_lines = _LAYOUT.findall(chosen) == _LAYOUT.findall(rejected)
-    ends = [text.rstrip()[-1:] if text.rstrip()[-1:] in ".!?" else "" for text in (chosen, rejected)]
-    starts = [text.lstrip()[:1].isupper() for text in (chosen, rejected)]
-    if not same_lines or ends[0] != ends[1] or starts[0] != starts[1]:
-        raise RecordError("layout", "lines, markers, final mark or first capital differ")
+    if not same_lines or _outline(chosen) != _outline(rejected):
+        raise RecordError("layout", "lines, markers, headings, final mark, first capital or all capitals differ")
+
+
+def _outline(text: str) -> tuple[str, bool, bool]:
+    """Final mark, whether the first letter is a capital, whether all are."""
+    body = text.strip()
+    return body[-1:] if body[-1:] in (".", "!", "?") else "", body[:1].isupper(), body.isupper()
 
 
 def changed_findings(good: Reading, bad: Reading) -> Counter[str]:

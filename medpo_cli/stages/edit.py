@@ -11,6 +11,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import Checks, Editor, Pair, Ranking, Sample, Span
 from medpo_cli.stages import rank
+from medpo_cli.stages.audit import Desk
 from medpo_cli.text import edits
 from medpo_cli.text.comparison import Comparison, contradictory, meaning
 from medpo_cli.text.counterfactuals import Balance, Candidate, Draw, candidates
@@ -41,11 +42,12 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
     if config.emit == "ranking":
         yield from rank.run(records, config, context)
         return
-    stage = _Stage(config)
+    stage, desk = _Stage(config), Desk(config, context)
     context.progress.start("edit")
     for sample in records:
-        yield from stage.sample(sample, context)
+        yield from desk.passed(sample.id, stage.sample(sample, context))
         context.progress.advance()
+    desk.close()
 
 
 class _Stage:

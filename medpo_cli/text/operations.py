@@ -7,7 +7,7 @@ from itertools import pairwise
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Span, SpanKind
 from medpo_cli.text.fact import Offsets
-from medpo_cli.text.words import PLAIN_WORD
+from medpo_cli.text.words import PLAIN_WORD, is_shouted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,14 @@ class Edited:
 def apply(text: str, operations: Iterable[Operation]) -> Edited:
     """Apply operations, each cut down to the words that differ and never empty on a side.
 
-    Operations that touch, or share a word after widening, become one.
+    Operations that touch, or share a word after widening, become one. A text in capitals gets capitals.
 
     Raises:
         RecordError: ``anchor`` (the quote does not stand there), ``overlap``.
     """
     ordered = sorted(operations, key=lambda operation: (operation.start, operation.end))
+    if is_shouted(text):
+        ordered = [replace(operation, text=operation.text.upper()) for operation in ordered]
     for operation in ordered:
         if text[operation.start : operation.end] != operation.quote or operation.start > operation.end:
             raise RecordError("anchor", "an operation quotes words that do not stand at its place")

@@ -18,7 +18,7 @@ from medpo_cli.text.language import is_covered
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.meta import is_degenerate, is_placeholder, is_refusal
 from medpo_cli.text.truth import Question, Reading, difference, read
-from medpo_cli.text.words import word_count
+from medpo_cli.text.words import is_shouted, word_count
 
 MAX_FACTS = 6
 MAX_RATIO = 0.35
@@ -137,15 +137,16 @@ def undo(text: str, other: str, spans: Sequence[Span], *, back: bool = True) -> 
 
 def check_layout(chosen: str, rejected: str) -> None:
     """Same line breaks, list markers and headings, same final mark, same case."""
-    same_lines = _LAYOUT.findall(chosen) == _LAYOUT.findall(rejected)
-    if not same_lines or _outline(chosen) != _outline(rejected):
+    lines, outlines = (list(map(read, (chosen, rejected))) for read in (_LAYOUT.findall, _outline))
+    shouted = word_count(chosen) > 1 < word_count(rejected) and is_shouted(chosen) != is_shouted(rejected)
+    if lines[0] != lines[1] or outlines[0] != outlines[1] or shouted:
         raise RecordError("layout", "lines, markers, headings, final mark, first capital or all capitals differ")
 
 
-def _outline(text: str) -> tuple[str, bool, bool]:
-    """Final mark, whether the first letter is a capital, whether all are."""
+def _outline(text: str) -> tuple[str, bool]:
+    """Final mark, and whether the first letter is a capital."""
     body = text.strip()
-    return body[-1:] if body[-1:] in (".", "!", "?") else "", body[:1].isupper(), body.isupper()
+    return body[-1:] if body[-1:] in (".", "!", "?") else "", body[:1].isupper()
 
 
 def changed_findings(good: Reading, bad: Reading) -> Counter[str]:

@@ -36,6 +36,11 @@ def word_count(text: str) -> int:
     return sum(any(mark.isalnum() for mark in run) for run in text.split())
 
 
+def is_shouted(text: str) -> bool:
+    """All letters are capitals, in more than an abbreviation: a reporting style that edits must keep."""
+    return text.isupper() and word_count(text) > 1
+
+
 @lru_cache(maxsize=2048)
 def sentences(text: str) -> tuple[tuple[int, int], ...]:
     """Offsets of the sentences, final punctuation included; list markers and headings left out.

@@ -1,7 +1,6 @@
 """The ``edit`` stage: samples in, preference pairs (or rankings) out, by rules and with proof."""
 
 import hashlib
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from medpo_cli.text.lexicon import Lexicon, load_lexicon
 from medpo_cli.text.operations import Edited, apply
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read
 from medpo_cli.text.verify import check_answer, verify
+from medpo_cli.text.words import nfc
 
 _ID_LENGTH = 200
 _Origin = Literal["corrected", "counterfactual"]
@@ -67,7 +67,7 @@ class _Stage:
             return
         seen: set[str] = set()
         for index, response in enumerate(sample.responses):
-            text = unicodedata.normalize("NFC", response.text)
+            text = nfc(response.text)
             if text in seen:
                 continue
             seen.add(text)
@@ -87,7 +87,7 @@ class _Answer:
         self.stage, self.case, self.index = stage, sample, index
         self.made = 0
         check_answer(text)
-        reference = unicodedata.normalize("NFC", sample.reference or "")
+        reference = nfc(sample.reference or "")
         self.question: Question = ask(sample.prompt, sample.task, stage.lexicon)
         self.truth: Reading = read(reference, self.question, stage.lexicon)
         if contradictory(self.truth.facts):

@@ -18,7 +18,7 @@ from medpo_cli.text.language import is_covered
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.meta import is_degenerate, is_placeholder, is_refusal
 from medpo_cli.text.truth import Question, Reading, difference, read
-from medpo_cli.text.words import is_shouted, word_count
+from medpo_cli.text.words import is_shouted, piles_marks, word_count
 
 MAX_FACTS = 6
 MAX_RATIO = 0.35
@@ -51,6 +51,7 @@ def verify(
     for text, field in ((chosen, "$.chosen"), (rejected, "$.rejected")):
         check_text(text, field)
         check_language(text, field)
+    check_marks(truth.text, "$.reference")
     check_language(truth.text, "$.reference")
     check_spans(chosen, rejected, spans, truth.text)
     check_layout(chosen, rejected)
@@ -83,6 +84,7 @@ def check_text(text: str, field: str) -> None:
         raise RecordError("control-character", "a control character or an unpaired surrogate", field)
     if not _DIRECTION.isdisjoint(text):
         raise RecordError("control-character", "a mark that turns the direction of the text", field)
+    check_marks(text, field)
     if not unicodedata.is_normalized("NFC", text):
         raise RecordError("not-nfc", "text is not in Unicode normal form C", field)
     if is_degenerate(text):
@@ -91,6 +93,12 @@ def check_text(text: str, field: str) -> None:
         raise RecordError("refusal", "the answer declines the question", field)
     if is_placeholder(text):
         raise RecordError("placeholder", "holds a placeholder, markup, or speaks of itself", field)
+
+
+def check_marks(text: str, field: str) -> None:
+    """Refuse a text that piles up combining marks: ``nfc`` left it as it is."""
+    if piles_marks(text):
+        raise RecordError("degenerate", "a letter carries more than 30 combining marks", field)
 
 
 def check_language(text: str, field: str) -> None:

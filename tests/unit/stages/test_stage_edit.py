@@ -212,6 +212,19 @@ def test_hostile_answers_of_the_longest_length_take_no_long_time(answer: str) ->
     assert time.process_time() - started < 2
 
 
+PILE = "e" + "\u0301\u0316" * 100_000
+
+
+def test_piled_up_marks_are_refused_before_they_are_sorted() -> None:
+    """Normal form C of this answer takes half a minute."""
+    started = time.process_time()
+    _, rejects = edit(sample(PILE, PILE[:1000], TRUTH), sample(TRUTH, reference=f"{TRUTH} {PILE}", id="r"))
+    found = [(name, error.reason, error.path) for name, error in rejects]
+    assert found[:2] == [("s", "too-long", "$.responses[0].text"), ("s", "degenerate", "$.responses[1].text")]
+    assert ("r", "degenerate", "$.reference") in found
+    assert time.process_time() - started < 3
+
+
 def test_line_ends_of_every_kind_are_kept_as_they_are() -> None:
     text = TRUTH.replace(". ", ".\r\n", 1).replace(". ", ".\n\n", 1).replace(". ", ".\r", 1)
     pairs, _ = edit(sample(text), per_sample=9)

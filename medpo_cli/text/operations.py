@@ -1,5 +1,6 @@
 """Edit operations on a text: replace ``[start, end)`` by other words; the operations are the spans."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -8,6 +9,8 @@ from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Span, SpanKind
 from medpo_cli.text.fact import Offsets
 from medpo_cli.text.words import PLAIN_WORD, is_shouted
+
+_FINAL = re.compile(r"[.!?]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,13 @@ class Edited:
 def apply(text: str, operations: Iterable[Operation]) -> Edited:
     """Apply operations, each cut down to the words that differ and never empty on a side.
 
-    Operations that touch, or share a word after widening, become one. A text in capitals gets capitals.
+    Operations that touch, or share a word after widening, become one. Capitals and final marks stay.
 
     Raises:
         RecordError: ``anchor`` (the quote does not stand there), ``overlap``.
     """
     ordered = sorted(operations, key=lambda operation: (operation.start, operation.end))
-    if is_shouted(text):
-        ordered = [replace(operation, text=operation.text.upper()) for operation in ordered]
+    ordered = [replace(operation, text=_in_style(text, operation)) for operation in ordered]
     for operation in ordered:
         if text[operation.start : operation.end] != operation.quote or operation.start > operation.end:
             raise RecordError("anchor", "an operation quotes words that do not stand at its place")
@@ -79,6 +81,16 @@ def apply(text: str, operations: Iterable[Operation]) -> Edited:
     trimmed = [trim(operation) for operation in ordered]
     kept = _merged(text, [widen(text, operation) for operation in trimmed if operation.quote != operation.text])
     return _rebuild(text, kept)
+
+
+def _in_style(text: str, operation: Operation) -> str:
+    """The new words in capitals if all of ``text`` is, and with the final marks that the old ones have.
+
+    Where a text ends a sentence with "..", one mark inside the span and one outside would share a token.
+    """
+    words = operation.text.upper() if is_shouted(text) else operation.text
+    old, new = _FINAL.search(operation.quote), _FINAL.search(words)
+    return words[: new.start()] + old.group() if old and new else words
 
 
 def trim(operation: Operation) -> Operation:

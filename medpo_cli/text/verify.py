@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Checks, Span
+from medpo_cli.text.anchors import check_spans
 from medpo_cli.text.comparison import contradictory, meaning
 from medpo_cli.text.language import is_covered
 from medpo_cli.text.lexicon import Lexicon
@@ -46,7 +47,8 @@ def verify(
     Raises:
         RecordError: ``not-nfc``, ``control-character``, ``too-long``, ``degenerate``, ``refusal``,
             ``placeholder``, ``language``, ``anchor``, ``overlap``, ``empty-span``, ``not-reversible``,
-            ``evidence``, ``layout``, ``no-fact-change``, ``side-effect``, ``ratio``, ``length``, ``direction``.
+            ``straddle``, ``evidence``, ``layout``, ``no-fact-change``, ``side-effect``, ``ratio``, ``length``,
+            ``direction``.
     """
     for text, field in ((chosen, "$.chosen"), (rejected, "$.rejected")):
         check_text(text, field)
@@ -105,42 +107,6 @@ def check_language(text: str, field: str) -> None:
     """Refuse a text that the lexicon can read in part at best."""
     if not is_covered(text):
         raise RecordError("language", "not in the language that the lexicon covers", field)
-
-
-def check_spans(chosen: str, rejected: str, spans: Sequence[Span], reference: str) -> None:
-    """Spans are anchored, apart, filled on both sides, and turn one text into the other exactly."""
-    if not spans:
-        raise RecordError("no-fact-change", "nothing was changed", "$.spans")
-    for side, text in (("chosen", chosen), ("rejected", rejected)):
-        previous = -1
-        for number, span in enumerate(spans):
-            start, end = getattr(span, side)
-            path = f"$.spans[{number}].{side}"
-            if not 0 <= start <= end <= len(text):
-                raise RecordError("anchor", "the span lies outside the text", path)
-            if start <= previous:
-                raise RecordError("overlap", "spans overlap, touch or are out of order", path)
-            if not text[start:end].strip():
-                raise RecordError("empty-span", "the span holds no character", path)
-            previous = end
-    if undo(chosen, rejected, spans) != rejected or undo(rejected, chosen, spans, back=False) != chosen:
-        raise RecordError("not-reversible", "undoing the spans does not give the other side", "$.spans")
-    for number, span in enumerate(spans):
-        if span.evidence is not None:
-            start, end = span.evidence
-            if not (start < end <= len(reference) and reference[start:end].strip()):
-                raise RecordError("evidence", "the evidence is not in the reference", f"$.spans[{number}].evidence")
-
-
-def undo(text: str, other: str, spans: Sequence[Span], *, back: bool = True) -> str:
-    """``text`` with each span replaced by the other side's words; ``back``: text is the chosen side."""
-    parts: list[str] = []
-    position = 0
-    for span in spans:
-        mine, theirs = (span.chosen, span.rejected) if back else (span.rejected, span.chosen)
-        parts += [text[position : mine[0]], other[theirs[0] : theirs[1]]]
-        position = mine[1]
-    return "".join([*parts, text[position:]])
 
 
 def check_layout(chosen: str, rejected: str) -> None:

@@ -12,7 +12,8 @@ from medpo_cli.schema.config import EditConfig, StreamConfig
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "how-to" / "review.md").read_text("utf-8")
 PACKAGE = Path(medpo_cli.__file__).parent
-SOURCES = ("text/verify.py", "text/spans.py", "stages/edit.py", "stages/audit.py", "stages/review.py")
+VERIFYING = ("text/verify.py", "text/anchors.py", "text/spans.py")
+SOURCES = (*VERIFYING, "stages/edit.py", "stages/audit.py", "stages/review.py")
 
 
 def codes(name: str) -> set[str]:

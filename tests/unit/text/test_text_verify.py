@@ -8,14 +8,16 @@ import pytest
 
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Checks, Span
+from medpo_cli.text import anchors
 from medpo_cli.text import spans as token_checks
 from medpo_cli.text import verify as text_checks
+from medpo_cli.text.anchors import undo
 from medpo_cli.text.diff import difference
 from medpo_cli.text.lexicon import load_lexicon
 from medpo_cli.text.meta import is_degenerate
 from medpo_cli.text.spans import check_tokens
 from medpo_cli.text.truth import ask, read
-from medpo_cli.text.verify import check_answer, undo, verify
+from medpo_cli.text.verify import check_answer, verify
 
 LEXICON = load_lexicon()
 TRUTH = "There is a small left pleural effusion. No pneumothorax."
@@ -56,6 +58,15 @@ CASES = {
     "only a space": ("empty-span", TRUTH, WRONG, [span((16, 17), (16, 17))]),
     "nothing on a side": ("empty-span", TRUTH, WRONG, [span((17, 21), (17, 17))]),
     "not the difference": ("not-reversible", TRUTH, WRONG, [span((11, 16), (11, 16))]),
+    "cuts a word": ("straddle", "Unilateral effusion.", "Bilateral effusion.", [span((0, 3), (0, 2))]),
+    "cuts the end of a word": ("straddle", "Effusion.", "Invasion.", [span((0, 4), (0, 4))]),
+    "a space before the next word on one side only": (
+        "straddle",
+        "Right: effusion/scarring.",
+        "Right: no scarring.",
+        [span((7, 16), (7, 10))],
+    ),
+    "one mark of two": ("straddle", "Small effusion... None.", "Small effusion?. None.", [span((6, 16), (6, 15))]),
     "evidence beyond the reference": ("evidence", TRUTH, WRONG, [span((17, 21), (17, 22), evidence=(50, 90))]),
     "empty evidence": ("evidence", TRUTH, WRONG, [span((17, 21), (17, 22), evidence=(3, 3))]),
     "line breaks": (
@@ -198,7 +209,7 @@ def test_every_code_that_verification_raises_has_a_row() -> None:
     """Read from the source, so that a new check without a test fails here."""
     raised = {
         call.args[0].value
-        for module in (token_checks, text_checks)
+        for module in (anchors, token_checks, text_checks)
         for call in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "RecordError"
     }

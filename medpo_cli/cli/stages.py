@@ -8,19 +8,17 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from medpo_cli.cli.inputs import open_file
+from medpo_cli.cli.comparing import compared, judged
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
-from medpo_cli.errors import CannotCreateError, ExitCode
+from medpo_cli.errors import CannotCreateError, ExitCode, UsageError
 from medpo_cli.io.lock import hold
 from medpo_cli.io.log import Messages
-from medpo_cli.io.manifest import versions
 from medpo_cli.io.output import Output
 from medpo_cli.io.rank import is_follower
-from medpo_cli.io.stream import read_all
 from medpo_cli.schema import config as schema
-from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Score, Summary
+from medpo_cli.schema.records import Case, Pair, Ranking, Record, Sample, Summary
 
 DEMO_FOLDER = Path("medpo-demo")
 ADAPTER = "adapter"
@@ -122,15 +120,20 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
 
 
 def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.evaluation.gate import failures, load_gate
     from medpo_cli.evaluation.headline import table
     from medpo_cli.stages import eval as evaluation
 
     summaries: list[Summary] = []
+    for option in ("runs", "declare"):
+        if getattr(config, option) and not config.compare:
+            raise UsageError(f"--{option} needs --compare")
+    bounds = load_gate(Path(config.gate)) if config.gate else []
     if config.html and Path(config.html).exists() and not session.stream.force:
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")
 
     def work(records: Iterator[Any]) -> Iterator[Record]:
-        judged = _compared(records, config) if config.compare else evaluation.run(records, config, session.context)
+        judged = compared(records, config) if config.compare else evaluation.run(records, config, session.context)
         for record in judged:
             if isinstance(record, Summary):
                 summaries.append(record)
@@ -138,26 +141,13 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
 
     code = to_records(session, work, lambda: pipe_only(stdout()), replay=True)
     session.messages.show(table(summaries))
-    return code
-
-
-def _compared(records: Iterator[Any], config: schema.EvalConfig) -> Iterator[Record]:
-    """Summaries of ``--compare FILE`` (A), of the input (B), and of B against A."""
-    from medpo_cli.stages.eval import compare
-
-    earlier = open_file(Path(config.compare), _judged(config), "")
-    with earlier.stream:
-        first = [r for r in read_all(earlier.stream, earlier.name, earlier.accept) if isinstance(r, Score)]
-    second = [record for record in records if isinstance(record, Score)]
-    yield from compare(first, second, resamples=config.bootstrap, seed=config.seed, versions=versions())
+    for line in (failed := failures(bounds, summaries)):
+        session.messages("error", f"gate: {line}")
+    return ExitCode.REJECTS if failed and not session.stream.dry_run else code
 
 
 def _only(*kinds: type[Record]) -> Callable[[Any], tuple[type[Record], ...]]:
     return lambda _settings: kinds
-
-
-def _judged(settings: schema.EvalConfig) -> tuple[type[Record], ...]:
-    return (Score, Summary) if settings.compare else (Case, Sample, Pair)
 
 
 def _edited(settings: schema.EditConfig) -> tuple[type[Record], ...]:
@@ -186,6 +176,6 @@ STAGES = {
             output="adapter folder (default: ./adapter)",
             processes=True,
         ),
-        Stage("eval", schema.EvalConfig, _judged, _eval, default_input=demo_test_cases, prepare=demo_model),
+        Stage("eval", schema.EvalConfig, judged, _eval, default_input=demo_test_cases, prepare=demo_model),
     )
 }

@@ -50,6 +50,8 @@ def open_counts(answer: str, reference: str) -> dict[str, float]:
     precision, recall, f1 = overlap(answer, reference)
     return {
         "open.items": 1.0,
+        "open.overlap_items": 1.0,
+        "open.exact_items": 1.0,
         "open.exact": float(normalise(answer) == normalise(reference)),
         "open.precision": precision,
         "open.recall": recall,

@@ -7,6 +7,7 @@ from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, Question, View
 from medpo_cli.evaluation.grounding import asserted, preference_counts
 from medpo_cli.evaluation.items import answer_counts, flip_counts, make_score, with_drift
+from medpo_cli.evaluation.profiles import Profile
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Score
 from medpo_cli.text.facts import extract
 from medpo_cli.text.lexicon import Lexicon
@@ -70,16 +71,16 @@ def twins(case: Case) -> dict[str, ImageRef]:
     return {name: ImageRef(path=path, frame=first.frame, window=first.window) for name, path in paths.items()}
 
 
-def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon) -> list[list[Score]]:
+def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon, profile: Profile) -> list[list[Score]]:
     """For each case one score per arm, in the order of ``arms.names``."""
     scores: list[list[Score]] = [[] for _ in asked]
     for arm in arms.names if asked else ():
         answers = arms.answers(arm, [item.clean for item in asked])
         others = _changed_answers(arm, asked, answers, arms, lexicon)
         for k, item in enumerate(asked):
-            counts, ext = answer_counts(item.case, answers[k], lexicon)
+            counts, ext = answer_counts(item.case, answers[k], lexicon, profile)
             counts |= flip_counts(item.case, answers[k], *others[k], lexicon)
-            score = make_score(item.case, arm, counts, answer=answers[k], ext=ext)
+            score = make_score(item.case, arm, counts, profile, answer=answers[k], ext=ext)
             scores[k].append(with_drift(score, scores[k][0]) if scores[k] else score)
     return scores
 
@@ -110,7 +111,7 @@ def _changed_answers(
     ]
 
 
-def score_pairs(asked: Sequence[Asked], arms: Arms) -> list[list[Score]]:
+def score_pairs(asked: Sequence[Asked], arms: Arms, profile: Profile) -> list[list[Score]]:
     """For each pair one score per arm: which side is more likely, and whether the lesion decides."""
     scores: list[list[Score]] = [[] for _ in asked]
     pairs = [item.case for item in asked]
@@ -124,7 +125,7 @@ def score_pairs(asked: Sequence[Asked], arms: Arms) -> list[list[Score]]:
             margins[k][n] = logprobs[2 * place] - logprobs[2 * place + 1]
         for k, (clean, lesion, control) in enumerate(margins):
             counts = preference_counts(clean or 0.0, lesion, control)
-            scores[k].append(make_score(pairs[k], arm, counts))
+            scores[k].append(make_score(pairs[k], arm, counts, profile))
     return scores
 
 

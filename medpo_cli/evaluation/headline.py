@@ -152,7 +152,8 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -
         return ""
     arms = list(rows[0].cells)
     compared = len(arms) == 2 and any(row.change for row in rows)
-    head = ["", "", "n", *arms, *(["difference [95 %]", "p", "fixed/broken", ""] if compared else [])]
+    change = ["difference [95 %]", "p", "fixed/broken", ""] if compared else []
+    head = [f"profile {summaries[0].profile}", "", "n", *arms, *change]
     parts = [(title, [_line(row, compared) for row in own]) for title, own in sections(rows)]
     lines = [head, *(line for _, own in parts for line in own)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
@@ -165,7 +166,18 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -
         out += [title, *map(text, own)]
     if any(row.changes for row in rows):
         out.append("+ better, ! worse, ~ changed, = not told apart (95 % interval of the difference holds 0)")
+    changes = [one.metrics for one in summaries if one.against is not None]
+    if declared := sum(cell.p_holm is not None for one in changes[:1] for cell in one.values()):
+        out.append(f"* adjusted for the {declared} measures that were declared (Holm)")
+    if seeds := {name: count for name, count in map(_seeds, summaries) if count > 1}:
+        counted = ", ".join(f"{name} {count}" for name, count in seeds.items())
+        out.append(f"mean over training seeds ({counted}); intervals cover seeds and items")
     return "\n".join(out)
+
+
+def _seeds(summary: Summary) -> tuple[str, int]:
+    """An arm and how many runs it stands for."""
+    return str(summary.arm), max((len(cell.seeds or ()) for cell in summary.metrics.values()), default=0)
 
 
 def _line(row: Row, compared: bool) -> list[str]:
@@ -182,7 +194,8 @@ def _line(row: Row, compared: bool) -> list[str]:
     ) else ""  # fmt: skip
     both = f"{change.fixed}/{change.broken}" if change.fixed is not None else ""
     shown = f"{number(row.measure, change.value, sign=True)} {ends}"
-    return [*line, shown, probability(change.p), both, MARKS[row.verdict]]
+    p = probability(change.p) if change.p_holm is None else f"{probability(change.p_holm)}*"
+    return [*line, shown, p, both, MARKS[row.verdict]]
 
 
 def _cell(row: Row, arm: str, *, marked: bool) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from medpo_cli.evaluation.answers import closed_counts, open_counts
 from medpo_cli.evaluation.grounding import (
     answer_flips,
     answer_twin_flips,
@@ -14,7 +13,7 @@ from medpo_cli.evaluation.grounding import (
     slug,
     twin_flips,
 )
-from medpo_cli.evaluation.measures import PROFILE
+from medpo_cli.evaluation.profiles import Profile
 from medpo_cli.evaluation.reports import drift, report_counts
 from medpo_cli.schema.records import Case, Score
 from medpo_cli.text.facts import extract
@@ -29,15 +28,16 @@ def kind_of(case: Case) -> str:
     return KINDS[case.task]
 
 
-def answer_counts(case: Case, answer: str, lexicon: Lexicon) -> tuple[dict[str, float], dict[str, Any]]:
-    """Counts of one answer, and for a report its findings for the score's ``ext``."""
+def answer_counts(
+    case: Case, answer: str, lexicon: Lexicon, profile: Profile
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Counts of one answer under a profile, and for a report its findings for the score's ``ext``."""
     reference = case.reference or ""
     if case.task == "report":
         counts, findings = report_counts(answer, extract(answer, lexicon), extract(reference, lexicon))
         return counts, {"findings": findings} if findings else {}
-    if case.task == "vqa-closed":
-        return closed_counts(answer, reference, lexicon), {}
-    return open_counts(answer, reference), {}
+    count = profile.closed if case.task == "vqa-closed" else profile.open
+    return count(answer, reference, lexicon), {}
 
 
 def mean_counts(answers: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -87,7 +87,13 @@ def with_drift(score: Score, base: Score) -> Score:
 
 
 def make_score(
-    case: Case, arm: str, metrics: dict[str, float], *, answer: str | None = None, ext: dict[str, Any] | None = None
+    case: Case,
+    arm: str,
+    metrics: dict[str, float],
+    profile: Profile,
+    *,
+    answer: str | None = None,
+    ext: dict[str, Any] | None = None,
 ) -> Score:
     """A score record of one case and arm."""
     return Score(
@@ -96,7 +102,7 @@ def make_score(
         task=case.task,
         arm=arm,
         metrics=metrics,
-        profile=PROFILE,
+        profile=profile.tag,
         answer=answer,
         ext=ext or None,
     )

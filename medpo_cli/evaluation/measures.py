@@ -1,4 +1,4 @@
-"""Every measure of the profile ``medpo``, defined once as a ratio of sums of a score's metrics.
+"""Every measure, defined once as a ratio of sums of a score's metrics.
 
 A score record holds counts (``report.hallucinated`` 1, ``report.absent`` 3); a summary holds
 ``sum(numerator) / sum(denominator)`` over the items, so any table can be recomputed from the scores.
@@ -7,8 +7,6 @@ A score record holds counts (``report.hallucinated`` 1, ``report.absent`` 3); a 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-
-PROFILE = "medpo"
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,10 @@ def _closed() -> list[Measure]:
 
 def _open() -> list[Measure]:
     table = _Table("open")
-    table.add("exact", "exact", "items", "open answers equal to the reference", outcome="item")
-    table.add("precision", "precision", "items", "token precision")
-    table.add("recall", "recall", "items", "token recall")
-    table.add("f1", "f1", "items", "token F1")
+    table.add("exact", "exact", "exact_items", "open answers equal to the reference", outcome="item")
+    table.add("precision", "precision", "overlap_items", "token precision")
+    table.add("recall", "recall", "overlap_items", "token recall")
+    table.add("f1", "f1", "overlap_items", "token F1")
     return table.rows + _wording("open", "open answer")
 
 

@@ -79,6 +79,41 @@ def _times_drawn(generator: np.random.Generator, draws: int, groups: int) -> Flo
     return np.bincount(flat.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)
 
 
+def over_seeds(draws: Floats, generator: np.random.Generator) -> Floats:
+    """Second level of the bootstrap: in each draw, the mean over seeds that were drawn with replacement.
+
+    Seeds and items are crossed (every run answers the same items), so both levels are drawn
+    independently and all runs of a draw share its groups.
+
+    Args:
+        draws: float64 [seeds, R, measures] of ``bootstrap``, one run a seed.
+        generator: draws the seeds; with one seed nothing is drawn and the draws come back as they are.
+
+    Returns:
+        float64 [R, measures]; NaN where one of the drawn runs has nothing to count.
+    """
+    seeds, resamples, _ = draws.shape
+    if seeds == 1:
+        alone: Floats = draws[0]
+        return alone
+    picked = generator.integers(0, seeds, size=(seeds, resamples))
+    mean: Floats = draws[picked, np.arange(resamples)].mean(axis=0)
+    return mean
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values adjusted for testing several measures (Holm 1979): step down, monotone, at most 1.
+
+    The k-th smallest of m is multiplied by m - k + 1; a larger p never gets a smaller adjusted one.
+    """
+    order = sorted(range(len(p)), key=lambda place: p[place])
+    out, floor = [0.0] * len(p), 0.0
+    for rank, place in enumerate(order):
+        floor = max(floor, min(1.0, (len(p) - rank) * p[place]))
+        out[place] = floor
+    return out
+
+
 def interval(draws: Floats, level: float = 0.95) -> tuple[float, float] | None:
     """Percentile interval of draws [R]; None if over half of them have nothing to count."""
     finite = draws[np.isfinite(draws)]

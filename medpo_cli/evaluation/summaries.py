@@ -1,24 +1,32 @@
-"""From score records to summary records: one per arm, and one per difference against the first arm."""
+"""From score records to summary records: one per arm, and one per difference against the first arm.
+
+An arm may have several runs that differ in their training seed; then its value is the mean over the
+seeds and its interval covers both seeds and items (two-level bootstrap).
+"""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
+from typing import TypedDict
 
 import msgspec
 import numpy as np
 
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.items import with_drift
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PROFILE, Measure, cooccurrence
+from medpo_cli.evaluation.measures import BY_NAME, MEASURES, Measure, cooccurrence
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
     bootstrap,
     group_codes,
     group_sums,
+    holm,
     interval,
     mcnemar_exact,
     never_seen,
+    over_seeds,
     sign_share,
 )
 from medpo_cli.schema.records import Interval, Score, Summary
@@ -26,107 +34,120 @@ from medpo_cli.schema.records import Interval, Score, Summary
 _ENOUGH = 20  # images with A and without B before P(says B | A, not B) is worth a line
 
 
+Runs = Sequence[Sequence[Score]]
+
+
+class _Made(TypedDict):
+    """What every summary of one evaluation shares."""
+
+    profile: str
+    seed: int
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One arm's runs (seeds): scores, sums over groups, draws [R, measures] of the mean over seeds."""
+
+    runs: Runs
+    sums: Sequence[Sums]
+    draws: Floats
+
+    @property
+    def seeds(self) -> Floats:
+        """Each run's own values [seeds, measures]."""
+        return np.array([sums.value for sums in self.sums])
+
+    @property
+    def value(self) -> Floats:
+        """Mean over the runs [measures]."""
+        return np.asarray(self.seeds.mean(axis=0), dtype=np.float64)
+
+    @property
+    def counted(self) -> Floats:
+        """What was counted in a run [measures], as a mean over runs."""
+        return np.asarray(np.mean([sums.denominator.sum(axis=0) for sums in self.sums], axis=0), dtype=np.float64)
+
+
 def summarise(
     arms: Mapping[str, Sequence[Score]], *, resamples: int, seed: int, versions: dict[str, str]
+) -> list[Summary]:
+    """``summarise_runs`` of arms with one run each."""
+    runs = {name: [scores] for name, scores in arms.items() if scores}
+    return summarise_runs(runs, resamples=resamples, seed=seed, versions=versions)
+
+
+def summarise_runs(
+    arms: Mapping[str, Runs], *, resamples: int, seed: int, versions: dict[str, str], declared: Collection[str] = ()
 ) -> list[Summary]:
     """Summaries of each arm, then of each later arm against the first.
 
     Args:
-        arms: scores by arm; all arms hold the same ids in the same order.
+        arms: runs (seeds) by arm; all runs of all arms hold the same ids in the same order.
         resamples: bootstrap draws.
         seed: of the bootstrap.
         versions: what made the scores; written into every summary.
+        declared: measures whose p in a difference is adjusted for their number (Holm).
 
     Returns:
         One summary per arm with 95 % intervals, then the differences (``against`` is set).
 
     Raises:
-        BadInputError: the arms hold different items, or in another order.
+        BadInputError: the runs hold different items, or in another order.
     """
-    names = list(arms)
-    if not names or not arms[names[0]]:
+    if not arms:
         return []
+    first = next(iter(arms.values()))[0]
     arms = _against_base(arms)
-    measures = [*MEASURES, *_cooccurrences(arms[names[0]])]
-    codes = group_codes([score.group or score.id for score in arms[names[0]]])
-    sums = {name: _sums(scores, measures, codes) for name, scores in arms.items()}
-    draws = bootstrap(list(sums.values()), resamples, seed)
-    out = [
-        _summary(name, None, _arm_metrics(measures, sums[name], draws[k]), seed, versions)
-        for k, name in enumerate(names)
-    ]
-    first = names[0]
-    for k, name in enumerate(names[1:], start=1):
-        change = sums[name].value - sums[first].value
-        metrics = _differences(measures, sums[name], change, draws[k] - draws[0], (arms[first], arms[name]))
-        out.append(_summary(name, first, metrics, seed, versions))
+    measures = [*MEASURES, *_cooccurrences(first)]
+    drawn = _drawn(arms, measures, resamples, seed)
+    made = _Made(profile=first[0].profile, seed=seed, versions=versions)
+    out = [Summary(arm=name, metrics=_arm_metrics(measures, arm), **made) for name, arm in drawn.items()]
+    base, *others = drawn
+    for name in others:
+        metrics = _adjusted(_differences(measures, drawn[base], drawn[name]), declared)
+        out.append(Summary(arm=name, against=base, metrics=metrics, **made))
     return out
 
 
-def _against_base(arms: Mapping[str, Sequence[Score]]) -> dict[str, Sequence[Score]]:
+def _drawn(arms: Mapping[str, Runs], measures: Sequence[Measure], resamples: int, seed: int) -> dict[str, _Arm]:
+    """The arms with their sums and draws; every run shares each draw of groups."""
+    first = next(iter(arms.values()))[0]
+    codes = group_codes([score.group or score.id for score in first])
+    sums = {name: [_sums(scores, measures, codes) for scores in runs] for name, runs in arms.items()}
+    draws = bootstrap([one for runs in sums.values() for one in runs], resamples, seed)
+    generator = np.random.default_rng([seed, 1])  # a stream of its own: groups are drawn alike with any number of seeds
+    out, start = {}, 0
+    for name, runs in arms.items():
+        stop = start + len(runs)
+        out[name] = _Arm(runs, sums[name], over_seeds(draws[start:stop], generator))
+        start = stop
+    return out
+
+
+def _against_base(arms: Mapping[str, Runs]) -> dict[str, Runs]:
     """The arms, checked, with the drift of later ones from the first where it was not measured yet."""
-    base, *others = arms.values()
-    for scores in others:
-        if [score.id for score in scores] != [score.id for score in base]:
-            raise BadInputError("the arms were not scored on the same items in the same order")
     names = list(arms)
-    drifted = [[with_drift(score, first) for score, first in zip(scores, base, strict=True)] for scores in others]
-    return {names[0]: base, **dict(zip(names[1:], drifted, strict=True))}
+    base = arms[names[0]]
+    ids = [score.id for score in base[0]]
+    if any([score.id for score in scores] != ids for runs in arms.values() for scores in runs):
+        raise BadInputError("the arms were not scored on the same items in the same order")
+
+    def drifted(scores: Sequence[Score], number: int) -> list[Score]:
+        first = base[number if number < len(base) else 0]
+        return [with_drift(score, one) for score, one in zip(scores, first, strict=True)]
+
+    return {names[0]: base} | {name: [drifted(run, k) for k, run in enumerate(arms[name])] for name in names[1:]}
 
 
-def compare(
-    a: Iterable[Score],
-    b: Iterable[Score],
-    *,
-    names: tuple[str, str] = ("A", "B"),
-    resamples: int = 10000,
-    seed: int = 0,
-    versions: dict[str, str] | None = None,
-) -> list[Summary]:
-    """Compare two runs on the same items: summaries of A, of B, and of B against A.
-
-    A run that holds its own baseline beside the aligned model is represented by ``aligned``.
-
-    Raises:
-        BadInputError: an id occurs twice or in one run only, profiles are mixed, a run is empty or
-            holds several arms of which none is ``aligned``, or the runs were scored against
-            different references.
-    """
-    runs = {name: _one_arm(list(scores), name) for name, scores in zip(names, (a, b), strict=True)}
-    first, second = ({score.id: score for score in run} for run in runs.values())
-    if first.keys() != second.keys():
-        only = (len(first.keys() - second.keys()), len(second.keys() - first.keys()))
-        raise BadInputError(f"ids in one run only: {only[0]} in {names[0]}, {only[1]} in {names[1]}")
-    for number, key in enumerate(first):
-        if not _same_truth(first[key], second[key]):
-            raise BadInputError(f"item {number + 1} (id {key}) was scored against different references")
-    aligned = {names[0]: list(first.values()), names[1]: [second[key] for key in first]}
-    return summarise(aligned, resamples=resamples, seed=seed, versions=versions or {})
-
-
-def _one_arm(scores: list[Score], name: str) -> list[Score]:
-    """The scores of a run's own arm, checked."""
-    if not scores:
-        raise BadInputError(f"{name} holds no score record")
-    if {score.profile for score in scores} != {PROFILE}:
-        raise BadInputError(f"{name} mixes profiles or has an unknown one; only {PROFILE} can be compared")
-    arms = {score.arm for score in scores}
-    if len(arms) > 1 and "aligned" not in arms:
-        raise BadInputError(f"{name} holds several arms and none is called aligned")
-    chosen = [score for score in scores if len(arms) == 1 or score.arm == "aligned"]
-    if len({score.id for score in chosen}) != len(chosen):
-        raise BadInputError(f"{name} holds an id twice")
-    if not all(math.isfinite(value) for score in chosen for value in score.metrics.values()):
-        raise BadInputError(f"{name} holds a metric that is not a finite number")
-    return chosen
-
-
-_TRUTH = ("report.items", "report.present", "closed.items", "closed.true_yes", "open.items", "pair.items")
-
-
-def _same_truth(a: Score, b: Score) -> bool:
-    """Whether two scores of one id count against the same truth."""
-    return a.group == b.group and all(a.metrics.get(key) == b.metrics.get(key) for key in _TRUTH)
+def _adjusted(metrics: dict[str, Interval], declared: Collection[str]) -> dict[str, Interval]:
+    """Differences with p adjusted over the declared measures that have one."""
+    found = {name: p for name in declared if name in metrics and (p := metrics[name].p) is not None}
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+    return {
+        name: msgspec.structs.replace(one, p_holm=adjusted[name]) if name in adjusted else one
+        for name, one in metrics.items()
+    }
 
 
 def _cooccurrences(scores: Sequence[Score]) -> list[Measure]:
@@ -166,13 +187,17 @@ def _sums(scores: Sequence[Score], measures: Sequence[Measure], codes: np.ndarra
     return group_sums(table[:, :, 0], table[:, :, 1], codes)
 
 
-def _arm_metrics(measures: Sequence[Measure], sums: Sums, draws: Floats) -> dict[str, Interval]:
-    counted, groups = sums.denominator.sum(axis=0), (sums.denominator > 0).sum(axis=0)
+def _arm_metrics(measures: Sequence[Measure], arm: _Arm) -> dict[str, Interval]:
+    value, seeds, counted = arm.value, arm.seeds, arm.counted
+    groups = (arm.sums[0].denominator > 0).sum(axis=0)
     out = {}
     for k, measure in enumerate(measures):
-        if counted[k] > 0:
-            found = _interval(float(sums.value[k]), round(float(counted[k])), draws[:, k])
-            out[measure.name] = _without_false_certainty(found, measure, int(groups[k]))
+        if counted[k] > 0 and math.isfinite(value[k]):
+            found = _interval(float(value[k]), round(float(counted[k])), arm.draws[:, k])
+            own = [float(one) for one in seeds[:, k]] if len(seeds) > 1 else None
+            out[measure.name] = _without_false_certainty(
+                msgspec.structs.replace(found, seeds=own), measure, int(groups[k])
+            )
     return out
 
 
@@ -185,29 +210,26 @@ def _without_false_certainty(found: Interval, measure: Measure, groups: int) -> 
     return msgspec.structs.replace(found, low=low, high=high)
 
 
-def _differences(
-    measures: Sequence[Measure],
-    sums: Sums,
-    change: Floats,
-    draws: Floats,
-    scores: tuple[Sequence[Score], Sequence[Score]],
-) -> dict[str, Interval]:
-    """Intervals of a difference, with p, and fixed and broken where outcomes are right or wrong."""
-    counted = sums.denominator.sum(axis=0)
+def _differences(measures: Sequence[Measure], base: _Arm, arm: _Arm) -> dict[str, Interval]:
+    """Intervals of a difference, with p, and fixed and broken where one run stands against one."""
+    change, draws, counted = arm.value - base.value, arm.draws - base.draws, arm.counted
+    alone = len(arm.runs) == len(base.runs) == 1
     out = {}
     for k, measure in enumerate(measures):
         if not math.isfinite(change[k]):
             continue
         fixed = broken = mcnemar = None
-        if measure.outcome:
-            fixed, broken = changes(measure.name, *scores)
+        if measure.outcome and alone:
+            fixed, broken = changes(measure.name, base.runs[0], arm.runs[0])
             mcnemar = mcnemar_exact(fixed, broken) if measure.outcome == "item" else None
-        base = _interval(float(change[k]), round(float(counted[k])), draws[:, k])
-        out[measure.name] = Interval(
-            value=base.value, n=base.n, low=base.low, high=base.high,
-            p=sign_share(draws[:, k]) if base.low is not None else None,
-            fixed=fixed, broken=broken, mcnemar=mcnemar,
-        )  # fmt: skip
+        found = _interval(float(change[k]), round(float(counted[k])), draws[:, k])
+        out[measure.name] = msgspec.structs.replace(
+            found,
+            p=sign_share(draws[:, k]) if found.low is not None else None,
+            fixed=fixed,
+            broken=broken,
+            mcnemar=mcnemar,
+        )
     return out
 
 
@@ -240,9 +262,3 @@ def _right(finding: Mapping[str, object] | None) -> bool:
 def _interval(value: float, n: int, draws: Floats) -> Interval:
     ends = interval(draws)
     return Interval(value=value, n=n, low=ends[0] if ends else None, high=ends[1] if ends else None)
-
-
-def _summary(
-    arm: str, against: str | None, metrics: dict[str, Interval], seed: int, versions: dict[str, str]
-) -> Summary:
-    return Summary(arm=arm, against=against, metrics=metrics, profile=PROFILE, seed=seed, versions=versions)

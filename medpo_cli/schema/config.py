@@ -234,13 +234,24 @@ class AlignConfig(ModelSettings, frozen=True, kw_only=True):
 class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo eval``."""
 
+    profile: Annotated[
+        Literal["medpo", "llavamed", "medevalkit", "medevalkit-asreported", "lmms-slake"],
+        Meta(description="rules for short answers: medpo's, or those of a published harness, defects included"),
+    ] = "medpo"
     baseline: Annotated[bool, Meta(description="with --adapter: score the base model too and compare")] = True
     grounding: Annotated[bool, Meta(description="also answer under corrupted and control images")] = True
     max_tokens: Annotated[int, Meta(ge=1, description="longest answer in tokens")] = 256
     batch: Annotated[int, Meta(ge=1, description="answers generated together")] = 16
     bootstrap: Annotated[int, Meta(ge=100, description="bootstrap resamples")] = 10000
     html: Annotated[str, Meta(description="write a self-contained page here")] = ""
-    compare: Annotated[str, Meta(description="scores of an earlier run (A): compare those in INPUT (B) with them")] = ""
+    compare: Annotated[
+        str, Meta(description="scores of an earlier run (A), of several seeds as A1,A2: compare INPUT (B) with them")
+    ] = ""
+    runs: Annotated[str, Meta(description="with --compare: scores of B's further training seeds, as B2,B3")] = ""
+    declare: Annotated[
+        str, Meta(description="measures tested, as M1,M2: p of the comparison is adjusted for their number (Holm)")
+    ] = ""
+    gate: Annotated[str, Meta(description="TOML file of bounds; exit 3 if one does not hold")] = ""
     with_text: Annotated[bool, Meta(description="show prompts and answers on the page")] = False
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
 

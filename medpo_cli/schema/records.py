@@ -261,7 +261,9 @@ class Interval(Part, frozen=True, kw_only=True):
     """A metric with its 95 % bootstrap interval; ``n`` items, statements or findings were counted.
 
     In a difference: ``p`` is the two-sided bootstrap sign share, ``fixed`` and ``broken`` count what
-    became right and what became wrong, ``mcnemar`` is the exact p of those where items are counted.
+    became right and what became wrong, ``mcnemar`` is the exact p of those where items are counted;
+    ``p_holm`` is p adjusted over the measures that were declared. Of several runs (seeds) ``value`` is
+    the mean and ``seeds`` holds each run's own value.
     """
 
     value: float
@@ -272,6 +274,8 @@ class Interval(Part, frozen=True, kw_only=True):
     fixed: int | None = None
     broken: int | None = None
     mcnemar: float | None = None
+    p_holm: float | None = None
+    seeds: list[float] | None = None
 
 
 class Score(Record, tag="medpo.score/1", frozen=True, kw_only=True):

@@ -12,13 +12,12 @@ from medpo_cli.evaluation.arms import Arms, View, load_arms
 from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs
 from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts
 from medpo_cli.evaluation.page.results import Gallery
-from medpo_cli.evaluation.summaries import compare, summarise
+from medpo_cli.evaluation.profiles import PROFILES
+from medpo_cli.evaluation.summaries import summarise
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Summary
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
-
-__all__ = ["compare", "run"]
 
 OpenArms = Callable[[EvalConfig], Arms]
 
@@ -68,6 +67,7 @@ class _Worker:
         self._config = config
         self._context = context
         self._lexicon = lexicon
+        self._profile = PROFILES[config.profile]
         self._open = open_arms
         self._arms: Arms | None = None
         self._seen: set[str] = set()
@@ -111,11 +111,11 @@ class _Worker:
 
     def _score_given(self, sample: Sample) -> list[Score]:
         """The recorded answers; several of one case are averaged so that it keeps its weight."""
-        scored = [answer_counts(sample, response.text, self._lexicon) for response in sample.responses]
+        scored = [answer_counts(sample, response.text, self._lexicon, self._profile) for response in sample.responses]
         if len(scored) > 1:
-            return [make_score(sample, "given", mean_counts([counts for counts, _ in scored]))]
+            return [make_score(sample, "given", mean_counts([counts for counts, _ in scored]), self._profile)]
         counts, ext = scored[0]
-        return [make_score(sample, "given", counts, answer=sample.responses[0].text, ext=ext)]
+        return [make_score(sample, "given", counts, self._profile, answer=sample.responses[0].text, ext=ext)]
 
     def _ask(self, records: list[Case]) -> Iterator[tuple[Case, list[Score]]]:
         if not records:
@@ -126,8 +126,9 @@ class _Worker:
         asked = [item for record in records if (item := self._prepared(record, self._arms))]
         cases = [item for item in asked if not isinstance(item.case, Pair)]
         pairs = [item for item in asked if isinstance(item.case, Pair)]
-        scores = dict(zip((item.case.id for item in cases), score_cases(cases, self._arms, self._lexicon), strict=True))
-        scores |= zip((item.case.id for item in pairs), score_pairs(pairs, self._arms), strict=True)
+        scored = score_cases(cases, self._arms, self._lexicon, self._profile)
+        scores = dict(zip((item.case.id for item in cases), scored, strict=True))
+        scores |= zip((item.case.id for item in pairs), score_pairs(pairs, self._arms, self._profile), strict=True)
         for item in asked:
             yield item.case, scores[item.case.id]
 

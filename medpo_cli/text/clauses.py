@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from medpo_cli.text.fact import Fact, Offsets, Status
+from medpo_cli.text.fact import ATTRIBUTES, Fact, Offsets, Status
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.scan import Item, scan
 
-_ATTRIBUTES = frozenset({"side", "location", "severity", "texture", "change", "size_mm"})
+_ATTRIBUTES = frozenset(ATTRIBUTES)
 _SEPARATORS = frozenset({"joins", "breakers", "negation_before", "uncertain_before"})
 _FRONT = frozenset({"on", "in", "at", "in the", "on the", "at the", "within", "within the"})
+_STILL = frozenset({"is present", "are present", "is seen with"})
 _SUBJECT_REACH = 80
 
 
@@ -39,7 +40,22 @@ def sentence_facts(sentence: str, lexicon: Lexicon) -> tuple[Fact, ...]:
     _give_attributes(mentions, items)
     for number, mention in enumerate(mentions):
         _decide(mention, mentions, number, items)
-    return tuple(_fact(mention, finding, (0, len(sentence))) for mention in mentions for finding in mention.findings)
+    stated = [mention for mention in mentions if _cue_before(mention, mentions, items, "silent") is None]
+    for mention in stated:
+        mention.findings = _meant(mention, items, lexicon)
+    return tuple(_fact(mention, finding, (0, len(sentence))) for mention in stated for finding in mention.findings)
+
+
+def _meant(mention: Mention, items: list[Item], lexicon: Lexicon) -> tuple[str, ...]:
+    """What the words mean beside the organs of the sentence, the nearest first; nothing if that is needed."""
+    entry = None if mention.normality else lexicon.findings[mention.findings[0]]
+    if entry is None or not (entry.elsewhere or entry.generic):
+        return mention.findings
+    organs = [item for item in items if item.part == "organ" and item.value in entry.elsewhere]
+    if organs:
+        nearest = min(organs, key=lambda item: max(item.start - mention.end, mention.start - item.end))
+        return (entry.elsewhere[nearest.value],)
+    return () if entry.generic else mention.findings
 
 
 def _mentions(items: list[Item], lexicon: Lexicon) -> tuple[list[Mention], list[Item]]:
@@ -120,7 +136,7 @@ def _owner(item: Item, mentions: list[Mention], items: list[Item]) -> Mention | 
     separated = any(other.part in _SEPARATORS for other in left)
     ends = any(other.part in _SEPARATORS for other in items if item.end <= other.start and other.end <= after.start)
     prepositional = bool(left) and any(other.part == "prepositions" for other in left[-3:])
-    if any(other.part == "breakers" for other in left):
+    if any(_ends_statement(other) for other in left):
         return after
     if separated and ends:
         return before if prepositional else after
@@ -132,7 +148,12 @@ def _owner(item: Item, mentions: list[Mention], items: list[Item]) -> Mention | 
 def _unless_broken(before: Mention, item: Item, items: list[Item]) -> Mention | None:
     """``before``, unless a breaker stands between it and the attribute."""
     between = (other for other in items if before.end <= other.start and other.end <= item.start)
-    return None if any(other.part == "breakers" for other in between) else before
+    return None if any(_ends_statement(other) for other in between) else before
+
+
+def _ends_statement(item: Item) -> bool:
+    """A breaker that no attribute is handed over; "is present in the left lobe" goes on."""
+    return item.part == "breakers" and item.value not in _STILL
 
 
 def _decide(mention: Mention, mentions: list[Mention], number: int, items: list[Item]) -> None:
@@ -227,4 +248,6 @@ def _fact(mention: Mention, finding: str, sentence: Offsets) -> Fact:
         values.get("change"),
         mention.normality,
         at,
+        values.get("number"),
+        values.get("margin"),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from medpo_cli.text.fact import Fact
 
-_COMPARED = ("side", "location", "severity", "size_mm", "change")
+_COMPARED = ("side", "location", "severity", "size_mm", "change", "number", "margin")
 _SIZE_TOLERANCE = 0.05
 
 
@@ -17,7 +17,7 @@ class Match:
     Attributes:
         said: the answer's fact; None if it is silent.
         truth: the reference's fact; None if it is silent.
-        errors: of hallucinated, omitted, hedged, side, location, severity, size, change.
+        errors: of hallucinated, omitted, hedged, side, location, severity, size, change, number, margin.
     """
 
     finding: str
@@ -159,7 +159,7 @@ def _halves(fact: Fact) -> list[Fact]:
 def _with_side(fact: Fact, side: str) -> Fact:
     return Fact(
         fact.finding, fact.status, fact.sentence, side, fact.location, fact.severity, fact.size_mm,
-        fact.texture, fact.change, fact.normality, fact.at,
+        fact.texture, fact.change, fact.normality, fact.at, fact.number, fact.margin,
     )  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from typing import Literal
 
 from medpo_cli.schema.records import SpanKind
 from medpo_cli.text.comparison import Comparison, Match
-from medpo_cli.text.edits import flip_answer, statement_kind
+from medpo_cli.text.edits import flip_answer
 from medpo_cli.text.entries import Table
 from medpo_cli.text.fact import Fact, Offsets
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.operations import Operation
+from medpo_cli.text.scribe import statement_kind
 from medpo_cli.text.style import Style, in_case_of, is_label_file, state, style_of
 from medpo_cli.text.truth import Question, Reading
 

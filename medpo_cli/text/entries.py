@@ -21,7 +21,11 @@ class Statement(Entry, frozen=True):
 
 
 class Finding(Entry, frozen=True):
-    """One finding: its words, and the attribute values that a made-up one may have."""
+    """One finding: its words, and the attribute values that a made-up one may have.
+
+    ``zone`` follows upper, middle or lower ("left lower lobe"). ``elsewhere`` names the finding that the
+    same words mean where an organ is named ("cyst" of the kidney); a ``generic`` one means nothing else.
+    """
 
     name: str
     terms: Annotated[Phrases, Meta(min_length=1)]
@@ -29,6 +33,9 @@ class Finding(Entry, frozen=True):
     locations: list[str] = []
     severities: list[str] = []
     article: bool = True
+    zone: str = "lobe"
+    elsewhere: dict[str, str] = {}
+    generic: bool = False
     statements: dict[str, Statement] = {}
 
 
@@ -55,6 +62,7 @@ class Cues(Entry, frozen=True):
     joins: Phrases = []
     prepositions: Phrases = []
     ignore: Phrases = []
+    silent: Phrases = []
     answers: Phrases = []
     verbs: Phrases = []
     impossible: Phrases = []
@@ -67,6 +75,8 @@ class Attributes(Entry, frozen=True):
     location: Table = {}
     severity: Table = {}
     texture: Table = {}
+    margin: Table = {}
+    number: Table = {}
     change: Table = {}
 
 
@@ -76,6 +86,9 @@ class Swaps(Entry, frozen=True):
     side: Table = {}
     location: Table = {}
     severity: Table = {}
+    texture: Table = {}
+    margin: Table = {}
+    number: Table = {}
     change: Table = {}
 
 

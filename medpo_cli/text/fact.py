@@ -6,7 +6,7 @@ from typing import Literal
 
 Offsets = tuple[int, int]
 Status = Literal["present", "absent", "uncertain"]
-ATTRIBUTES = ("side", "location", "severity", "size_mm", "texture", "change")
+ATTRIBUTES = ("side", "location", "severity", "size_mm", "texture", "change", "number", "margin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Fact:
         finding: id in the lexicon.
         status: present, absent or uncertain.
         side: the patient's side, left, right or both.
-        location, severity, texture, change: canonical values of the lexicon.
+        location, severity, texture, change, margin: canonical values of the lexicon.
+        number: how many, as digits, or ``multiple``.
         size_mm: largest dimension in millimetres.
         normality: stated through a normal or abnormal subject ("the heart is enlarged").
         sentence: offsets of the sentence in the text, half-open, code points.
@@ -35,6 +36,8 @@ class Fact:
     change: str | None = None
     normality: bool = False
     at: Mapping[str, Offsets] = field(default_factory=dict)
+    number: str | None = None
+    margin: str | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -49,6 +52,8 @@ class Fact:
             self.size_mm,
             None if denied else self.texture,
             None if denied else self.change,
+            None if denied else self.number,
+            None if denied else self.margin,
         )
 
     def moved(self, by: int) -> "Fact":
@@ -65,4 +70,6 @@ class Fact:
             self.change,
             self.normality,
             {name: (start + by, end + by) for name, (start, end) in self.at.items()},
+            self.number,
+            self.margin,
         )

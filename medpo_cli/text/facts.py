@@ -5,6 +5,7 @@ which cue (negation, doubt) and which attribute (side, location, severity, size,
 reaches which finding. Everything is found by words, so the result follows from the lexicon alone.
 """
 
+import re
 from functools import lru_cache
 
 from medpo_cli.text.clauses import sentence_facts
@@ -30,18 +31,48 @@ _CACHED_LENGTH = 300
 _cached = lru_cache(maxsize=8192)(sentence_facts)
 
 
-def extract(text: str, lexicon: Lexicon) -> list[Fact]:
+# sections that report nothing seen on this image, and those that end them
+_SILENT = (
+    "history|indications?|clinical (?:history|information|indications?|details)|comparisons?|technique|procedure"
+    "|reason for (?:exam|examination|study)|exam|examination|study|prior studies"
+)
+_SPOKEN = "findings|impression|conclusion|opinion|results?|report|interpretation|chest|lungs|heart|abdomen|brain"
+_HEADING = re.compile(rf"(?:^|(?<=[.!?\n])[ \t]*)(?:(?P<silent>{_SILENT})|{_SPOKEN})[ \t]*:|\n[ \t]*\n", re.IGNORECASE)
+
+
+def extract(text: str, lexicon: Lexicon, *, question: bool = False) -> list[Fact]:
     """All facts of ``text`` in order, with offsets in code points of it.
 
-    Exact on the demo's language; on free reports it knows lists under one negation, scope breakers,
-    doubt, cues behind the finding, "left lower lobe", and measurements in mm or cm.
+    Knows lists under one negation, scope breakers, doubt, cues behind the finding, "left lower lobe",
+    measurements in mm or cm. Questions, and sections such as the history, state nothing.
+
+    Args:
+        text: an answer, a reference or a prompt.
+        lexicon: the clinical words.
+        question: read what a question asks about as if it were stated (for prompts).
     """
     facts: list[Fact] = []
+    unheard = () if question else _unheard(text)
     for start, end in sentences(text):
         sentence = text[start:end]
+        if not question and (sentence.endswith("?") or any(a <= start < b for a, b in unheard)):
+            continue
         found = _cached(sentence, lexicon) if end - start <= _CACHED_LENGTH else sentence_facts(sentence, lexicon)
         facts.extend(found if start == 0 else [fact.moved(start) for fact in found])
     return facts
+
+
+def _unheard(text: str) -> tuple[Offsets, ...]:
+    """Stretches under a heading such as "History:", up to the next heading or blank line."""
+    if ":" not in text:
+        return ()
+    found: list[Offsets] = []
+    start: int | None = None
+    for heading in _HEADING.finditer(text):
+        if start is not None:
+            found.append((start, heading.start()))
+        start = heading.end() if heading["silent"] else None
+    return tuple(found) if start is None else (*found, (start, len(text)))
 
 
 def named(text: str, lexicon: Lexicon) -> list[str]:

@@ -40,7 +40,7 @@ class Lexicon:
     Attributes:
         findings: finding id -> entry.
         normality: subjects and predicates.
-        cues, attributes, swaps, closed_sets: as in the file.
+        cues, attributes, swaps, closed_sets, organs: as in the file.
         index: first word -> phrases that begin with it, longest first.
         digest: sha256 hex over the merged content.
     """
@@ -52,8 +52,10 @@ class Lexicon:
         self.attributes: Attributes = content["attributes"]
         self.swaps: Swaps = content["swaps"]
         self.closed_sets: dict[str, Table] = dict(content["closed_sets"])
+        self.organs: dict[str, list[str]] = dict(content["organs"])
         self.digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
         self.verbs = frozenset(self.cues.verbs)
+        _check_names(self.findings, self.normality, self.organs)
         self.index = _index(self)
 
 
@@ -79,6 +81,7 @@ def _built_in_content() -> dict[str, Any]:
         "attributes": Attributes(),
         "swaps": Swaps(),
         "closed_sets": {},
+        "organs": {},
     }
     for path in sorted(FOLDER.glob("*.toml")):
         content = _merge(content, _read(path))
@@ -103,6 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
         "attributes": _convert(raw.pop("attributes", {}), Attributes, path, "attributes"),
         "swaps": _convert(raw.pop("swaps", {}), Swaps, path, "swaps"),
         "closed_sets": _convert(raw.pop("closed_sets", {}), dict[str, Table], path, "closed_sets"),
+        "organs": _convert(raw.pop("organs", {}), Table, path, "organs"),
     }
     if raw:
         raise ConfigError(f"lexicon {path.name}: unknown key {min(raw)}; known: {', '.join(content)}")
@@ -124,19 +128,29 @@ def _convert(value: Any, kind: Any, path: Path, key: str) -> Any:
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Entries of ``over`` are added; findings of the same id are replaced, phrase lists joined."""
-    merged = {
+    return {
         "findings": {**base["findings"], **over["findings"]},
         "normality": [*base["normality"], *over["normality"]],
         "cues": _joined(base["cues"], over["cues"]),
         "attributes": _joined(base["attributes"], over["attributes"]),
         "swaps": _joined(base["swaps"], over["swaps"]),
         "closed_sets": {**base["closed_sets"], **over["closed_sets"]},
+        "organs": _lists(base["organs"], over["organs"]),
     }
-    for number, entry in enumerate(merged["normality"]):
-        for finding in entry.findings:
-            if finding not in merged["findings"]:
-                raise ConfigError(f"lexicon: normality[{number}].findings: no finding {finding}")
-    return merged
+
+
+def _check_names(findings: Mapping[str, Finding], normality: list[Normality], organs: Mapping[str, object]) -> None:
+    """Normality and ``elsewhere`` name findings and organs that exist, in this file or another."""
+    for number, entry in enumerate(normality):
+        for finding_id in entry.findings:
+            if finding_id not in findings:
+                raise ConfigError(f"lexicon: normality[{number}].findings: no finding {finding_id}")
+    for key, finding in findings.items():
+        for organ, other in finding.elsewhere.items():
+            if organ not in organs:
+                raise ConfigError(f"lexicon: findings.{key}.elsewhere: no organ {organ}")
+            if other not in findings:
+                raise ConfigError(f"lexicon: findings.{key}.elsewhere.{organ}: no finding {other}")
 
 
 def _joined(base: Any, over: Any) -> Any:
@@ -147,8 +161,12 @@ def _joined(base: Any, over: Any) -> Any:
         if isinstance(first, list):
             values[field] = [*first, *second]
         else:
-            values[field] = {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
+            values[field] = _lists(first, second)
     return type(base)(**values)
+
+
+def _lists(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
 
 
 def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
@@ -166,6 +184,9 @@ def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
         if part not in ("verbs", "impossible"):
             for phrase in getattr(lexicon.cues, part):
                 yield phrase, Role(part, phrase)
+    for organ, phrases in lexicon.organs.items():
+        for phrase in phrases:
+            yield phrase, Role("organ", organ)
     for part in lexicon.attributes.__struct_fields__:
         for value, phrases in getattr(lexicon.attributes, part).items():
             for phrase in phrases:
@@ -190,7 +211,9 @@ def _index(lexicon: Lexicon) -> dict[str, tuple[Phrase, ...]]:
         known = roles.setdefault(words, {})
         for other in known:
             if role.part == "finding" == other.part and role.value != other.value:
-                raise ConfigError(f"lexicon: findings.{role.value}.terms: a term is also findings.{other.value}'s")
+                raise ConfigError(
+                    f"lexicon: findings.{role.value}.terms: {' '.join(words)} is also findings.{other.value}'s"
+                )
         known[role] = None
     grouped: dict[str, list[Phrase]] = {}
     for words, found in roles.items():

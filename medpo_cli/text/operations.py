@@ -12,6 +12,9 @@ from medpo_cli.text.words import PLAIN_WORD, is_shouted
 
 _FINAL = re.compile(r"[.!?]+$")
 
+_ARTICLE = re.compile(r"(?<![\w-])(an?)\s+$", re.IGNORECASE)
+_AN = re.compile(r"(?:[aeio](?!ne\b|u)|au|ou|u(?!ni|se|su|re|ti)|8|11\b|18\b)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -79,8 +82,8 @@ def apply(text: str, operations: Iterable[Operation]) -> Edited:
     if any(first.end > second.start for first, second in pairwise(ordered)):
         raise RecordError("overlap", "two operations change the same words")
     trimmed = [trim(operation) for operation in ordered]
-    kept = _merged(text, [widen(text, operation) for operation in trimmed if operation.quote != operation.text])
-    return _rebuild(text, kept)
+    changed = [with_article(text, operation) for operation in trimmed if operation.quote != operation.text]
+    return _rebuild(text, filled(text, changed))
 
 
 def _in_style(text: str, operation: Operation) -> str:
@@ -125,47 +128,81 @@ def _same_to_right(operation: Operation, old: Offsets, new: Offsets) -> bool:
     return operation.quote[old[0] :] == operation.text[new[0] :]
 
 
-def widen(text: str, operation: Operation) -> Operation:
-    """Take in the neighbouring word if a side would be empty: the one before, else the one after."""
-    while not (_has_word(operation.quote) and _has_word(operation.text)):
-        before = [word.span() for word in PLAIN_WORD.finditer(text, 0, operation.start)][-1:]
-        after = PLAIN_WORD.search(text, operation.end)
-        if before:
-            added = text[before[0][0] : operation.start]
-            operation = replace(
-                operation, start=before[0][0], quote=added + operation.quote, text=added + operation.text
-            )
-        elif after is not None:
-            added = text[operation.end : after.end()]
-            operation = replace(operation, end=after.end(), quote=operation.quote + added, text=operation.text + added)
+def filled(text: str, operations: Sequence[Operation]) -> list[Operation]:
+    """Operations that have a word on both sides: an empty one takes in the word before it, else the one after.
+
+    Where another operation stands in the way, the two become one; so do operations without a character
+    between them. The label of two findings in one is ``a+b``.
+    """
+    done: list[Operation] = []
+    waiting = list(operations)
+    while waiting:
+        operation = waiting.pop(0)
+        previous = done[-1] if done else None
+        if previous is not None and previous.end == operation.start:
+            waiting.insert(0, _one(text, done.pop(), operation))
+        elif _has_word(operation.quote) and _has_word(operation.text):
+            done.append(operation)
+        elif (before := _last_word(text, previous.end if previous else 0, operation.start)) is not None:
+            waiting.insert(0, _wider(text, operation, before, operation.end))
+        elif previous is not None:
+            waiting.insert(0, _one(text, done.pop(), operation))
         else:
-            return operation
-    return operation
+            after = PLAIN_WORD.search(text, operation.end, waiting[0].start if waiting else len(text))
+            if after is not None:
+                waiting.insert(0, _wider(text, operation, operation.start, after.end()))
+            elif waiting:
+                waiting.insert(0, _one(text, operation, waiting.pop(0)))
+            else:
+                done.append(operation)
+    return done
+
+
+def _last_word(text: str, start: int, end: int) -> int | None:
+    """Where the last word or mark of a stretch begins."""
+    found = [word.start() for word in PLAIN_WORD.finditer(text, start, end)]
+    return found[-1] if found else None
+
+
+def _wider(text: str, operation: Operation, start: int, end: int) -> Operation:
+    head, tail = text[start : operation.start], text[operation.end : end]
+    return replace(
+        operation, start=start, end=end, quote=head + operation.quote + tail, text=head + operation.text + tail
+    )
+
+
+def _one(text: str, first: Operation, second: Operation) -> Operation:
+    """Two operations and what stands between them as one."""
+    return replace(
+        first,
+        end=second.end,
+        quote=text[first.start : second.end],
+        text=first.text + text[first.end : second.start] + second.text,
+        label="+".join(sorted({*_labels(first), *_labels(second)})) or None,
+        confidence=min(first.confidence, second.confidence),
+        evidence=first.evidence or second.evidence,
+    )
+
+
+def with_article(text: str, operation: Operation) -> Operation:
+    """Take in an "a" or "an" before the operation that does not fit the new word."""
+    article = _ARTICLE.search(text, max(0, operation.start - 4), operation.start)
+    word = PLAIN_WORD.search(operation.text)
+    if article is None or word is None or operation.text[:1].isspace():
+        return operation
+    wanted = "an" if _AN.match(operation.text[word.start() :]) else "a"
+    old = article.group(1)
+    if old.lower() == wanted:
+        return operation
+    start, gap = article.start(1), text[article.end(1) : operation.start]
+    new = wanted.capitalize() if old[0].isupper() else wanted
+    return replace(
+        operation, start=start, quote=text[start : operation.start] + operation.quote, text=new + gap + operation.text
+    )
 
 
 def _has_word(text: str) -> bool:
     return any(mark.isalnum() for mark in text)
-
-
-def _merged(text: str, operations: Sequence[Operation]) -> list[Operation]:
-    """Join operations without a character between them; those that share a widened word likewise.
-
-    The label of two findings in one is ``a+b``.
-    """
-    kept: list[Operation] = []
-    for operation in operations:
-        if kept and kept[-1].end >= operation.start:
-            previous = kept.pop()
-            shared = previous.end - operation.start
-            operation = replace(
-                previous,
-                end=operation.end,
-                quote=text[previous.start : operation.end],
-                text=previous.text + operation.text[shared:],
-                label="+".join(sorted({*_labels(previous), *_labels(operation)})) or None,
-            )
-        kept.append(operation)
-    return kept
 
 
 def _labels(operation: Operation) -> list[str]:

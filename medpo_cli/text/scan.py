@@ -12,6 +12,12 @@ _SIZE = re.compile(
     rf"(?:\s*(?:mm|cm)?\s*[x×]\s*(?P<three>{_NUMBER}))?[\s-]*(?P<unit>mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b",
     re.IGNORECASE,
 )
+# a measurement that is not the finding's: an earlier one, a bound, a distance
+_NOT_ITS_SIZE = re.compile(
+    r"(?:previously|formerly|smaller than|less than|greater than|larger than|under|over|from|was|<|>)\s*$",
+    re.IGNORECASE,
+)
+_DISTANCE = re.compile(r"\s*(?:above|below|from|proximal to|distal to|beyond|past)\b", re.IGNORECASE)
 _CLOSING = frozenset(".!?:;()[]")
 
 
@@ -75,6 +81,8 @@ def _sizes(sentence: str) -> list[Item]:
     """Measurements; the value is the largest dimension in millimetres."""
     found = []
     for size in _SIZE.finditer(sentence):
+        if _NOT_ITS_SIZE.search(sentence, 0, size.start()) or _DISTANCE.match(sentence, size.end()):
+            continue
         factor = 10.0 if size["unit"].lower().startswith("c") else 1.0
         largest = max(float(size[name]) for name in ("one", "two", "three") if size[name])
         found.append(Item("size_mm", f"{largest * factor:.6g}", size.start(), size.end()))

@@ -11,18 +11,17 @@ from medpo_cli.text.words import tokens
 
 Style = Literal["sentence", "label", "answer", "fronted", "definite"]
 GENERIC: Mapping[str, Statement] = {
-    "sentence": Statement(
-        present="There is {a} [{severity} ][{side} ][{location} lobe ]{name}.", absent="No[ {side}] {name}."
-    ),
+    "sentence": Statement(present="There is {a} [{severity} ][{side} ][{place} ]{name}.", absent="No[ {side}] {name}."),
     "label": Statement(present="[{severity} ][{side} ][{location} ]{name}.", absent="No {name}."),
     "answer": Statement(
-        present="Yes, there is {a} [{severity} ][{side} ][{location} lobe ]{name}.",
+        present="Yes, there is {a} [{severity} ][{side} ][{place} ]{name}.",
         absent="No, there is no {name}[ on the {side}].",
     ),
     "fronted": Statement(
         present="On the {side} there is {a} [{severity} ]{name}.", absent="On the {side} no {name} is seen."
     ),
 }
+_ZONED = frozenset({"upper", "middle", "lower"})
 _GROUP = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
 _ANSWER = re.compile(r"(?:yes|no)\s*[,;:.]", re.IGNORECASE)
@@ -42,9 +41,9 @@ def style_of(sentence: str, fact: Fact, *, label: bool) -> Style:
 
 
 def is_label_file(text: str, lexicon: Lexicon) -> bool:
-    """True if no sentence has a verb and something is stated that is not a denial."""
+    """True if no sentence has a verb or an article and something is stated that is not a denial."""
     words = [token.word for token in tokens(text)]
-    if any(word in lexicon.verbs for word in words):
+    if any(word in lexicon.verbs or word in ("a", "an", "the") for word in words):
         return False
     entries = [entry.split() for entry in text.lower().split(".") if entry.strip()]
     return any(entry[0] not in {"no", "without"} for entry in entries if entry)
@@ -64,7 +63,8 @@ def state(
     entry = lexicon.findings[finding]
     wanted = "sentence" if style == "definite" or (style == "fronted" and side is None) else style
     statement = entry.statements.get(wanted, GENERIC[wanted])
-    values = {"side": side, "location": location, "severity": severity, "name": entry.name, "a": "{a}"}
+    place = f"{location} {entry.zone}".strip() if location in _ZONED else location
+    values = {"side": side, "place": place, "location": location, "severity": severity, "name": entry.name, "a": "{a}"}
     if not entry.article:
         values["a"] = ""
     pattern = statement.present if status == "present" else statement.absent

@@ -46,7 +46,10 @@ class Question:
 def ask(prompt: str, task: str, lexicon: Lexicon) -> Question:
     """Read a prompt."""
     return Question(
-        tuple(named(prompt, lexicon)), tuple(extract(prompt, lexicon)), task == "vqa-closed", task == "report"
+        tuple(named(prompt, lexicon)),
+        tuple(extract(prompt, lexicon, question=True)),
+        task == "vqa-closed",
+        task == "report",
     )
 
 

@@ -23,7 +23,7 @@ from medpo_cli.text.words import is_shouted, piles_marks, word_count
 
 MAX_FACTS = 6
 MAX_RATIO = 0.35
-WORDS_PER_FACT = 12
+WORDS_PER_FACT = 16
 LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
 MAX_CHARACTERS = 32_768
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -12,7 +12,7 @@ from medpo_cli.schema.records import Interval, Summary
 def summaries() -> list[Summary]:
     def one(arm: str, against: str | None, **metrics: Interval) -> Summary:
         named = {key.replace("__", "."): value for key, value in metrics.items()}
-        return Summary(arm=arm, against=against, metrics=named, profile="medpo", seed=0, versions={})
+        return Summary(arm=arm, against=against, metrics=named, profile="medpo/1", seed=0, versions={})
 
     return [
         one("base", None, report__finding_accuracy=Interval(value=0.85, n=100)),

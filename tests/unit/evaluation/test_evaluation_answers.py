@@ -55,7 +55,7 @@ def test_vector_14_predicted_yes_rate_and_precision() -> None:
     said, truth = "y y n y y n n n".split(), "y y y n n n n n".split()
     words = {"y": "yes", "n": "no"}
     scores = [
-        Score(id=str(k), metrics=closed_counts(words[a], words[b], LEXICON), profile="medpo", arm="given")
+        Score(id=str(k), metrics=closed_counts(words[a], words[b], LEXICON), profile="medpo/1", arm="given")
         for k, (a, b) in enumerate(zip(said, truth, strict=True))
     ]
     metrics = summarise({"given": scores}, resamples=100, seed=0, versions={})[0].metrics

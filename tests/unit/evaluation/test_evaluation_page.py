@@ -60,7 +60,7 @@ def _case(number: int = 1, *, fixed: bool = False, broken: bool = False, with_te
 def _rows(*names: str) -> tuple:  # type: ignore[type-arg]
     def score(item: int, arm: str, right: int) -> Score:
         metrics = {"closed.items": 1.0, "closed.right": float(right), "closed.lesion_chances": 1.0}
-        return Score(id=str(item), arm=arm, metrics=metrics | {"closed.flips_lesion": 0.0}, profile="medpo")
+        return Score(id=str(item), arm=arm, metrics=metrics | {"closed.flips_lesion": 0.0}, profile="medpo/1")
 
     arms = {arm: [score(k, arm, k % 3 < good) for k in range(9)] for arm, good in (("base", 1), ("aligned", 2))}
     return tuple(headline(summarise(arms, resamples=200, seed=0, versions={}), names or ("closed.accuracy",)))

@@ -1,5 +1,7 @@
 """Intervals and tests, against loops, hand arithmetic and a simulation."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,11 @@ from medpo_cli.evaluation.statistics import (
     bootstrap,
     group_codes,
     group_sums,
+    holm,
     interval,
     mcnemar_exact,
     never_seen,
+    over_seeds,
     sign_share,
 )
 
@@ -150,10 +154,53 @@ def test_ignoring_groups_would_be_overconfident() -> None:
     np.testing.assert_array_equal(bootstrap([clustered], 400, seed=0), bootstrap([single], 400, seed=0))
 
 
-def test_ten_thousand_resamples_are_fast() -> None:
-    import time
+def test_over_seeds_is_the_mean_of_drawn_runs() -> None:
+    draws = np.random.default_rng(3).normal(size=(3, 50, 2))
+    picked = np.random.default_rng(7).integers(0, 3, size=(3, 50))
+    expected = [[sum(draws[picked[s, r], r, m] for s in range(3)) / 3 for m in range(2)] for r in range(50)]
+    np.testing.assert_allclose(over_seeds(draws, np.random.default_rng(7)), expected)
 
-    arms = [Sums(np.ones((300, 60)), np.ones((300, 60)))] * 2
-    started = time.process_time()
-    bootstrap(arms, 10_000, seed=0)
-    assert time.process_time() - started < 5
+
+def test_over_one_seed_draws_nothing() -> None:
+    generator = np.random.default_rng(7)
+    draws = np.ones((1, 5, 2))
+    assert over_seeds(draws, generator) is not None
+    assert generator.integers(1000) == np.random.default_rng(7).integers(1000)
+
+
+def test_interval_over_seeds_covers_the_truth() -> None:
+    """Eight training seeds with a spread of their own, 80 groups that all seeds answer."""
+    generator, rounds, covered = np.random.default_rng(5), 400, 0
+    for k in range(rounds):
+        chance = np.clip(0.7 + generator.normal(0, 0.1, size=80), 0, 1)
+        runs = []
+        for luck in generator.normal(0, 0.03, size=8):
+            right = generator.binomial(5, np.clip(chance + luck, 0, 1))
+            runs.append(Sums(right[:, None].astype(float), np.full((80, 1), 5.0)))
+        low, high = interval(over_seeds(bootstrap(runs, 400, seed=k), np.random.default_rng(k))[:, 0]) or (1, 0)
+        covered += low <= 0.7 <= high
+    assert 0.92 <= covered / rounds <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),  # 3 x .01; 2 x .03; max(.06, 1 x .04)
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+        ([0.01, 0.01, 0.01], [0.03, 0.03, 0.03]),
+    ],
+)
+def test_holm_by_hand(p: list[float], adjusted: list[float]) -> None:
+    assert holm(p) == pytest.approx(adjusted)
+
+
+def test_holm_rejects_what_the_closed_test_of_bonferroni_rejects() -> None:
+    """Brute force over all intersections: adjusted p = the largest Bonferroni p of a set that holds the measure."""
+    generator = np.random.default_rng(11)
+    for _ in range(50):
+        p = list(generator.uniform(0, 0.5, size=4))
+        sets = [subset for size in range(1, 5) for subset in combinations(range(4), size)]
+        slow = [max(min(1.0, len(s) * min(p[j] for j in s)) for s in sets if k in s) for k in range(4)]
+        assert holm(p) == pytest.approx(slow)

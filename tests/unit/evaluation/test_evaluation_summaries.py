@@ -5,14 +5,19 @@ import math
 import pytest
 
 from medpo_cli.errors import BadInputError
+from medpo_cli.evaluation.comparisons import compare as compare_runs
 from medpo_cli.evaluation.headline import headline, number, probability, sections, shortcuts, table, verdict
 from medpo_cli.evaluation.measures import BY_NAME, MEASURES
-from medpo_cli.evaluation.statistics import never_seen
-from medpo_cli.evaluation.summaries import changes, compare, summarise
+from medpo_cli.evaluation.statistics import holm, never_seen
+from medpo_cli.evaluation.summaries import changes, summarise, summarise_runs
 from medpo_cli.schema.records import Interval, Score, Summary
 
 
-def _closed(item: str, right: int, *, arm: str = "base", group: str | None = None, profile: str = "medpo") -> Score:
+def compare(a: list[Score], b: list[Score], resamples: int = 100) -> list[Summary]:
+    return compare_runs({"A": a}, {"B": b}, resamples=resamples)
+
+
+def _closed(item: str, right: int, *, arm: str = "base", group: str | None = None, profile: str = "medpo/1") -> Score:
     metrics = {"closed.items": 1.0, "closed.right": float(right), "closed.unparsed": 0.0, "closed.words": 3.0}
     return Score(id=item, group=group, task="vqa-closed", arm=arm, metrics=metrics, profile=profile)
 
@@ -22,7 +27,7 @@ def _report(item: str, findings: dict[str, tuple[str, str]], *, arm: str = "base
     table = {name: {"truth": t, "said": s, "right": t == s, "errors": []} for name, (t, s) in findings.items()}
     right = float(sum(t == s for t, s in findings.values()))
     metrics = {"report.items": 1.0, "report.statements": float(len(findings)), "report.right": right}
-    return Score(id=item, task="report", arm=arm, metrics=metrics, profile="medpo", ext={"findings": table})
+    return Score(id=item, task="report", arm=arm, metrics=metrics, profile="medpo/1", ext={"findings": table})
 
 
 def _run(rights: str, *, arm: str = "base", groups: str | None = None) -> list[Score]:
@@ -120,7 +125,9 @@ def test_compare_takes_the_aligned_arm_of_a_run_with_its_baseline() -> None:
     [
         (_run("01"), _run("011"), "ids in one run only: 0 in A, 1 in B"),
         ([*_run("01"), *_run("0")], _run("01"), "A holds an id twice"),
-        (_run("01"), [_closed("0", 1), _closed("1", 1, profile="llavamed")], "B mixes profiles"),
+        (_run("01"), [_closed("0", 1), _closed("1", 1, profile="llavamed/1")], "B mixes profiles"),
+        (_run("01"), [_closed("0", 1, profile="llavamed/0"), _closed("1", 1, profile="llavamed/0")], "does not know"),
+        (_run("01"), [_closed(k, 1, profile="llavamed/1") for k in "01"], "under different profiles"),
         (_run("01"), [], "B holds no score record"),
         (_run("01"), [*_run("01", arm="x"), *_run("01", arm="y")], "none is called aligned"),
         (_run("01", groups="ab"), _run("01", groups="aa"), "id 1\\) was scored against different references"),
@@ -133,7 +140,7 @@ def test_compare_refuses(a: list[Score], b: list[Score], message: str) -> None:
 
 
 def test_compare_refuses_nan() -> None:
-    bad = [Score(id="0", arm="base", metrics={"closed.items": 1.0, "closed.right": math.nan}, profile="medpo")]
+    bad = [Score(id="0", arm="base", metrics={"closed.items": 1.0, "closed.right": math.nan}, profile="medpo/1")]
     with pytest.raises(BadInputError, match="not a finite number"):
         compare(_run("0"), bad)
 
@@ -193,7 +200,7 @@ def test_arms_of_other_items_are_refused() -> None:
 
 def test_drift_is_filled_in_where_answers_are_known() -> None:
     base, aligned = (
-        [Score(id="a", task="report", arm=arm, metrics={"report.items": 1.0}, profile="medpo", answer=text)]
+        [Score(id="a", task="report", arm=arm, metrics={"report.items": 1.0}, profile="medpo/1", answer=text)]
         for arm, text in (("base", "a b c d"), ("aligned", "a b c x"))
     )
     assert _summarise(base=base, aligned=aligned)[1].metrics["report.drift"].value == 0.25
@@ -213,3 +220,40 @@ def test_numbers_as_printed() -> None:
     assert number(BY_NAME["closed.accuracy"], -0.0001, sign=True) == "0.0"
     assert number(BY_NAME["report.words"], 28.61) == "28.6"
     assert [probability(p) for p in (0.0004, 0.0312, 1.0, None)] == ["<.001", ".031", "1", ""]
+
+
+def _seeds(*rows: str, arm: str = "base") -> list[list[Score]]:
+    return [_run(row, arm=arm) for row in rows]
+
+
+def test_several_seeds_give_their_mean_and_each_value() -> None:
+    made = summarise_runs(
+        {"base": _seeds("0011"), "aligned": _seeds("0111", "1111", "0011", arm="aligned")},
+        resamples=500, seed=0, versions={},
+    )  # fmt: skip
+    base, aligned, difference = (summary.metrics["closed.accuracy"] for summary in made)
+    assert base.seeds is None
+    assert aligned.seeds == [0.75, 1.0, 0.5]
+    assert aligned.value == 0.75
+    assert difference.value == 0.25
+    # several runs are never pooled into one McNemar table
+    assert difference.fixed is difference.broken is difference.mcnemar is None
+    assert difference.low is not None
+    assert difference.low < 0.25 < (difference.high or 0)
+
+
+def test_one_run_is_drawn_as_before_beside_several() -> None:
+    alone = summarise({"base": _run("0110101")}, resamples=300, seed=4, versions={})[0]
+    beside = summarise_runs(
+        {"base": _seeds("0110101"), "b": _seeds("0110101", "1110101")}, resamples=300, seed=4, versions={}
+    )
+    assert beside[0].metrics["closed.accuracy"] == alone.metrics["closed.accuracy"]
+
+
+def test_declared_measures_are_adjusted_and_no_others() -> None:
+    arms = {"base": _seeds("0" * 30), "aligned": _seeds("1" * 12 + "0" * 18, arm="aligned")}
+    names = ["closed.accuracy", "closed.unparsed", "report.omission"]
+    metrics = summarise_runs(arms, resamples=400, seed=0, versions={}, declared=names)[-1].metrics
+    p = {name: metrics[name].p for name in names[:2]}
+    assert {name: metrics[name].p_holm for name in p} == dict(zip(p, holm(list(p.values())), strict=True))  # type: ignore[arg-type]
+    assert metrics["closed.words"].p_holm is None

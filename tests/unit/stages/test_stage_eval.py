@@ -11,6 +11,7 @@ from PIL import Image
 
 from medpo_cli.errors import NoInputError, RecordError, TryLaterError
 from medpo_cli.evaluation.arms import Arms, Question, View
+from medpo_cli.evaluation.comparisons import compare
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
 from medpo_cli.schema.records import (
@@ -361,8 +362,8 @@ def test_the_page_puts_fixed_and_broken_cases_first(root: Path, tmp_path: Path) 
     assert html.count('data-fixed="1"') == 1
 
 
-def test_compare_is_offered_by_the_stage(root: Path) -> None:
+def test_scores_of_the_stage_can_be_compared(root: Path) -> None:
     scores, _ = run(root, [case(root, str(k)) for k in range(4)])
     base, aligned = ([score for score in scores if score.arm == arm] for arm in ("base", "aligned"))
-    difference = stage.compare(base, aligned, resamples=100)[-1]
+    difference = compare({"A": base}, {"B": aligned}, resamples=100)[-1]
     assert difference.metrics["report.specificity"].value == 1.0

@@ -167,7 +167,7 @@ def test_closed_answers(prompt: str, answer: str, reference: str, chosen: str) -
         ("How large is the nodule on the left?", "The nodule on the left is small.",
          "The nodule on the left is large.", "The nodule on the left is large."),
         ("Which plane is this?", "Coronal plane.", "axial", "Axial plane."),
-        ("Which modality is this?", "This is an MRI.", "CT", "This is an CT."),
+        ("Which modality is this?", "This is an MRI.", "CT", "This is a CT."),
     ],
 )  # fmt: skip
 def test_open_answers(prompt: str, answer: str, reference: str, chosen: str) -> None:
@@ -179,7 +179,9 @@ def test_a_denial_in_a_list_keeps_the_others_without_their_texture() -> None:
         "There is no focal consolidation, pleural effusion, or pneumothorax.",
         "No focal consolidation. Moderate right pneumothorax. No pleural effusion.",
     )
-    assert pair.chosen == "No consolidation. No pleural effusion. There is a moderate right pneumothorax."
+    assert pair.chosen == (
+        "There is no focal consolidation or pleural effusion. There is a moderate right pneumothorax."
+    )
     assert [span.label for span in pair.spans] == ["pneumothorax"]
 
 
@@ -188,5 +190,5 @@ def test_a_sentence_with_two_wrong_findings_is_one_span_with_both_labels() -> No
         "There is a small right pleural effusion with atelectasis. No pneumothorax.",
         "There is a small left pleural effusion. No pneumothorax.",
     )
-    assert pair.chosen == "There is a small left pleural effusion. No atelectasis. No pneumothorax."
+    assert pair.chosen == "There is a small left pleural effusion. No pneumothorax."
     assert [span.label for span in pair.spans] == ["atelectasis+pleural_effusion"]

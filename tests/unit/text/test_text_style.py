@@ -74,6 +74,8 @@ def test_capitals_are_kept(model: str, word: str, expected: str) -> None:
 def test_every_statement_of_the_lexicon_says_what_it_should() -> None:
     """Each template of each finding is read back as that finding, present and absent, in every style."""
     for finding, entry in LEXICON.findings.items():
+        if entry.generic:
+            continue
         side = "left" if entry.sides else None
         for style in ("sentence", "label", "answer"):
             for status in ("present", "absent"):

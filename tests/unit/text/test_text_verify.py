@@ -105,9 +105,9 @@ CASES = {
     ),
     "longer than the change explains": (
         "length",
-        f"Small left effusion. {' '.join(['on'] * 11)} No nodule. {LONG}.",
+        f"Small left effusion. {' '.join(['on'] * 15)} No nodule. {LONG}.",
         f"Small right effusion. No nodule. {LONG}.",
-        [span((6, 10), (6, 11)), span((21, 56), (22, 24))],
+        [span((6, 10), (6, 11)), span((21, 68), (22, 24))],
     ),
     "placeholder": ("placeholder", f"XXXX. {TRUTH}", f"XXXX. {WRONG}", [span((23, 27), (23, 28))]),
     "markup": ("placeholder", f"<b>{TRUTH}", f"<b>{WRONG}", [span((20, 24), (20, 25))]),

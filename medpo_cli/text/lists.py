@@ -1,0 +1,72 @@
+"""Taking one finding out of a list: "no effusion, edema or pneumothorax" without the edema."""
+
+import re
+from collections.abc import Collection
+
+from medpo_cli.text.clauses import sentence_facts
+from medpo_cli.text.comparison import meaning
+from medpo_cli.text.fact import Fact, Offsets
+from medpo_cli.text.lexicon import Lexicon
+
+_SEPARATOR = re.compile(r",?\s+(?:and|or|nor|with|without|as well as|plus)\s+|[,;]\s+", re.IGNORECASE)
+_OWN = ("finding", "side", "location", "severity", "size_mm", "texture", "number", "margin")
+
+
+def without(sentence: str, findings: Collection[str], lexicon: Lexicon) -> str | None:
+    """The sentence without some of its findings; None if it does not then state just the others.
+
+    Args:
+        sentence: one sentence with several facts.
+        findings: ids to take out.
+        lexicon: to read with.
+    """
+    text = sentence
+    for finding in findings:
+        facts = sentence_facts(text, lexicon)
+        fact = next((one for one in facts if one.finding == finding), None)
+        shorter = None if fact is None else _cut(text, fact)
+        if shorter is None or len(facts) < 2:
+            return None
+        kept = [one for one in facts if one.finding != finding]
+        if meaning(sentence_facts(shorter, lexicon)) != meaning(kept):
+            return None
+        text = shorter
+    return text
+
+
+def _cut(text: str, fact: Fact) -> str | None:
+    """Drop the words of one fact with the separator that binds them to the list."""
+    start, end = _extent(text, fact)
+    separators = [found.span() for found in _SEPARATOR.finditer(text)]
+    before = [place for place in separators if place[1] <= start]
+    after = [place for place in separators if end <= place[0]]
+    if before and not after:
+        shorter = text[: before[-1][0]] + text[end:]
+        return _joined_again(shorter, before, text[slice(*before[-1])])
+    if after and text[end : after[0][0]].strip() == "":
+        rest = text[after[0][1] :]
+        joined = text[: before[-1][1]] + rest if before else text[:start] + rest
+        return joined[:1].upper() + joined[1:] if start == 0 else joined
+    return None
+
+
+def _extent(text: str, fact: Fact) -> Offsets:
+    """The finding with those of its attributes that no separator divides from it."""
+    start, end = fact.at["finding"]
+    places = [fact.at[name] for name in _OWN if name in fact.at]
+    for place in sorted(places, key=lambda place: abs(place[0] - start)):
+        low, high = min(start, place[0]), max(end, place[1])
+        if not _SEPARATOR.search(text[low:high]):
+            start, end = low, high
+    return start, end
+
+
+def _joined_again(text: str, before: list[Offsets], separator: str) -> str:
+    """After the last of three or more is gone, the last but one needs the "or"."""
+    word = separator.strip(" ,;").lower()
+    if word not in ("and", "or", "nor") or len(before) < 2:
+        return text
+    start, end = before[-2]
+    if text[start:end].strip() != ",":
+        return text
+    return f"{text[:start]} {word} {text[end:]}"

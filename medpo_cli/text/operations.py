@@ -195,7 +195,7 @@ def with_article(text: str, operation: Operation) -> Operation:
     if old.lower() == wanted:
         return operation
     start, gap = article.start(1), text[article.end(1) : operation.start]
-    new = wanted.capitalize() if old[0].isupper() else wanted
+    new = wanted.upper() if is_shouted(text) else wanted.capitalize() if old[0].isupper() else wanted
     return replace(
         operation, start=start, quote=text[start : operation.start] + operation.quote, text=new + gap + operation.text
     )

@@ -98,4 +98,5 @@ def test_final_marks_stay_as_they_are() -> None:
 
 def test_a_text_in_capitals_gets_capitals_and_an_abbreviation_does_not() -> None:
     assert places("NO NODULE.", replace("NO NODULE.", "NO", "A small"))[0] == "A SMALL NODULE."
+    assert places("A NODULE.", replace("A NODULE.", "NODULE", "effusion"))[0] == "AN EFFUSION."
     assert places("CT", replace("CT", "CT", "Plain film"))[0] == "Plain film"

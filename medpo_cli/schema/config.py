@@ -70,7 +70,23 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
     ] = True
     normality_cap: Annotated[float, Meta(ge=0, le=1, description="largest share of normality edits")] = 0.25
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
-    seed: Annotated[int, Meta(ge=0, description="seed of the choice among counterfactuals")] = 0
+    tokenizer: Annotated[str, Meta(description="model folder: each pair must also hold on its tokens")] = ""
+    audit: Annotated[
+        str, Meta(description="write a sample of the pairs for review to FILE.csv and FILE.html (with their text)")
+    ] = ""
+    audit_size: Annotated[int, Meta(ge=1, description="pairs in the audit, spread over the kinds of edits")] = 50
+    apply_review: Annotated[
+        str, Meta(description="reviewed CSV of an audit: INPUT is pairs, those it rejects are left out")
+    ] = ""
+    seed: Annotated[int, Meta(ge=0, description="seed of the choice among counterfactuals and of the audit")] = 0
+
+    def __post_init__(self) -> None:
+        """An audit, a tokenizer and a review are about pairs; a review makes none."""
+        for name in ("audit", "tokenizer"):
+            if getattr(self, name) and self.emit == "ranking":
+                raise ValueError(f"{name}: only for pairs, not for --emit ranking")
+            if getattr(self, name) and self.apply_review:
+                raise ValueError(f"{name}: not together with --apply-review, which makes no pairs")
 
 
 class CorruptConfig(Settings, frozen=True, kw_only=True):

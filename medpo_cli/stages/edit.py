@@ -1,7 +1,6 @@
 """The ``edit`` stage: samples in, preference pairs (or rankings) out, by rules and with proof."""
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import Checks, Editor, Pair, Ranking, Sample, Span
 from medpo_cli.stages import rank
+from medpo_cli.stages.audit import Desk
 from medpo_cli.stages.propose import Counsel, ahead
 from medpo_cli.stages.proposers import open_proposer
 from medpo_cli.text import edits
@@ -21,6 +21,7 @@ from medpo_cli.text.lexicon import Lexicon, load_lexicon
 from medpo_cli.text.operations import Edited, Operation, apply
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read
 from medpo_cli.text.verify import changed_findings, check_answer, verify
+from medpo_cli.text.words import nfc
 
 _ID_LENGTH = 200
 _Origin = Literal["corrected", "counterfactual"]
@@ -44,11 +45,13 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
     if config.emit == "ranking":
         yield from rank.run(records, config, context)
         return
-    stage = _Stage(config)
+    stage, desk = _Stage(config), Desk(config, context)
     context.progress.start("edit")
     for answers in ahead(map(stage.answers(context), records), _Answer.consult, stage.parallel):
-        yield from stage.pairs(answers, context)
+        if answers:
+            yield from desk.passed(answers[0].case.id, stage.pairs(answers, context))
         context.progress.advance()
+    desk.close()
 
 
 class _Stage:
@@ -75,7 +78,7 @@ class _Stage:
             return
         seen: set[str] = set()
         for index, response in enumerate(sample.responses):
-            text = unicodedata.normalize("NFC", response.text)
+            text = nfc(response.text)
             if text in seen:
                 continue
             seen.add(text)
@@ -102,7 +105,7 @@ class _Answer:
         self.stage, self.case, self.index = stage, sample, index
         self.made = 0
         check_answer(text)
-        reference = unicodedata.normalize("NFC", sample.reference or "")
+        reference = nfc(sample.reference or "")
         self.question: Question = ask(sample.prompt, sample.task, stage.lexicon)
         self.truth: Reading = read(reference, self.question, stage.lexicon)
         if contradictory(self.truth.facts):

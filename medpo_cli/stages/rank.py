@@ -1,6 +1,5 @@
 """``edit --emit ranking``: all answers of a sample with rewards, for the objectives that learn from lists."""
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from medpo_cli.text.lexicon import load_lexicon
 from medpo_cli.text.rewards import reward
 from medpo_cli.text.truth import ask, read
 from medpo_cli.text.verify import check_answer
+from medpo_cli.text.words import nfc
 
 
 def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iterator[Ranking]:
@@ -51,7 +51,7 @@ class _Ranker:
 
     def ranking(self, sample: Sample) -> Ranking:
         """The sample's answers with rewards; raises RecordError where they say nothing about preferences."""
-        reference = unicodedata.normalize("NFC", sample.reference or "")
+        reference = nfc(sample.reference or "")
         if not reference.strip():
             raise RecordError("no-reference", "the sample has no reference", "$.reference")
         question = ask(sample.prompt, sample.task, self.lexicon)
@@ -75,7 +75,7 @@ class _Ranker:
         """Usable answers by their text in normal form C; the first of equal ones counts."""
         found: dict[str, Response] = {}
         for index, response in enumerate(sample.responses):
-            text = unicodedata.normalize("NFC", response.text)
+            text = nfc(response.text)
             try:
                 self._check(text)
             except RecordError as error:

@@ -61,8 +61,8 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
         Meta(description="pairs; ranking: all answers of a sample with rewards (perpo, s-dpo, p3o)"),
     ] = "pairs"
     reward: Annotated[
-        Literal["facts", "exact", "edit-distance"],
-        Meta(description="of a ranking: F1 of the facts (closed questions: exact), same answer, or letters kept"),
+        Literal["facts", "exact", "edit-distance", "box-iou"],
+        Meta(description="of a ranking: F1 of the facts (closed: exact), same answer, letters kept, overlap of boxes"),
     ] = "facts"
     per_sample: Annotated[int, Meta(ge=1, description="counterfactuals per right answer")] = 1
     balance: Annotated[
@@ -70,6 +70,18 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
     ] = True
     normality_cap: Annotated[float, Meta(ge=0, le=1, description="largest share of normality edits")] = 0.25
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
+    sentence_labels: Annotated[
+        bool, Meta(description="mark the right sentences of chosen and the wrong ones of rejected (mask-dpo-sentence)")
+    ] = False
+    weights: Annotated[
+        Literal["none", "clinical", "confidence", "all"],
+        Meta(
+            description="weigh pairs by clinical urgency (mmedpo), smooth them by the editor's doubt (rosepo), or all"
+        ),
+    ] = "none"
+    token_weight: Annotated[
+        float, Meta(ge=0, description="with --tokenizer: weight of edited tokens, others 1 (tis-dpo); 0: none")
+    ] = 0.0
     tokenizer: Annotated[str, Meta(description="model folder: each pair must also hold on its tokens")] = ""
     audit: Annotated[
         str, Meta(description="write a sample of the pairs for review to FILE.csv and FILE.html (with their text)")
@@ -81,8 +93,10 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, description="seed of the choice among counterfactuals and of the audit")] = 0
 
     def __post_init__(self) -> None:
-        """An audit, a tokenizer and a review are about pairs; a review makes none."""
-        for name in ("audit", "tokenizer"):
+        """An audit, a tokenizer, labels and a review are about pairs; a review makes none."""
+        for name in ("audit", "tokenizer", "sentence_labels", "weights", "token_weight"):
+            if getattr(self, name) == "none":
+                continue
             if getattr(self, name) and self.emit == "ranking":
                 raise ValueError(f"{name}: only for pairs, not for --emit ranking")
             if getattr(self, name) and self.apply_review:

@@ -14,6 +14,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.io.files import short_hash, write_atomic
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import Pair
+from medpo_cli.stages.labels import Labels
 from medpo_cli.text.spans import Tokenize, check_tokens
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Desk:
     def __init__(self, config: EditConfig, context: Context) -> None:
         self._context = context
         self._tokenize = _tokenizer(config.tokenizer) if config.tokenizer else None
+        self._labels = Labels(config, self._tokenize)
         self._audit = Audit(config.audit_size, config.seed) if config.audit else None
         self._name = config.audit
 
@@ -44,12 +46,13 @@ class Desk:
             try:
                 if self._tokenize is not None:
                     check_tokens(pair.chosen, pair.rejected, pair.spans, self._tokenize)
+                labelled = self._labels.added(pair)
             except RecordError as error:
                 self._context.reject(sample, error)
                 continue
             if self._audit is not None:
-                self._audit.take(pair)
-            yield pair
+                self._audit.take(labelled)
+            yield labelled
 
     def close(self) -> None:
         """Write the audit, if one was asked for."""

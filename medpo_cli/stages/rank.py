@@ -9,6 +9,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.extras import extras
 from medpo_cli.schema.records import Case, Ranked, Ranking, Response, Sample
+from medpo_cli.text.boxes import boxes
 from medpo_cli.text.comparison import contradictory
 from medpo_cli.text.lexicon import load_lexicon
 from medpo_cli.text.rewards import reward
@@ -27,7 +28,7 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
         records: samples with at least two answers; each needs a reference.
         config: settings (``reward``, ``lexicon``).
         context: reject sink and progress. Codes: ``no-reference``, ``reference-contradiction``,
-            ``one-answer``, ``no-signal``, ``extras-malformed``; for a single answer, which is left out:
+            ``no-boxes``, ``one-answer``, ``no-signal``, ``extras-malformed``; for a single answer, which is left out:
             ``no-answer``, ``language`` and those of ``text.verify.check_text``.
     """
     ranker = _Ranker(config, context)
@@ -51,7 +52,7 @@ class _Ranker:
 
     def ranking(self, sample: Sample) -> Ranking:
         """The sample's answers with rewards; raises RecordError where they say nothing about preferences."""
-        reference = nfc(sample.reference or "")
+        reference = nfc(sample.reference or "") if self.kind != "box-iou" else _with_boxes(sample)
         if not reference.strip():
             raise RecordError("no-reference", "the sample has no reference", "$.reference")
         question = ask(sample.prompt, sample.task, self.lexicon)
@@ -90,6 +91,21 @@ class _Ranker:
             check_answer(text)
         elif not text.strip():
             raise RecordError("no-answer", "the answer is empty")
+
+
+def _with_boxes(sample: Sample) -> str:
+    """The reference if it names boxes, else the boxes of the sample's regions in pixels.
+
+    Raises:
+        RecordError: ``no-boxes`` if neither names one.
+    """
+    reference = nfc(sample.reference or "")
+    if boxes(reference):
+        return reference
+    found = [region.box for region in sample.regions or [] if region.box is not None]
+    if not found:
+        raise RecordError("no-boxes", "neither the reference nor a region has a box", "$.reference")
+    return " ".join(f"[{', '.join(f'{edge:g}' for edge in box)}]" for box in found)
 
 
 def _with_logprobs(sample: Sample, kept: list[Response]) -> dict[str, Any] | None:

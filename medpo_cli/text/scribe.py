@@ -89,7 +89,7 @@ class Scribe:
         if None in added:
             return None
         ordered = (*added, *kept) if group[0].errors else (*kept, *added)
-        return _closed_like(quote, " ".join(filter(None, ordered)))
+        return _closed_like(quote, " ".join(dict.fromkeys(filter(None, ordered))))
 
     def written(self, group: Sequence[Match], style: Style) -> str | None:
         """The reference's sentence, if it speaks of just these findings in this style."""

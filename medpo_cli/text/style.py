@@ -21,6 +21,14 @@ GENERIC: Mapping[str, Statement] = {
         present="On the {side} there is {a} [{severity} ]{name}.", absent="On the {side} no {name} is seen."
     ),
 }
+BOTH: Mapping[str, Statement] = {
+    "sentence": Statement(present="There is [{severity} ]bilateral [{place} ]{name}.", absent="No {name} bilaterally."),
+    "label": Statement(present="[{severity} ]bilateral [{location} ]{name}.", absent="No bilateral {name}."),
+    "answer": Statement(
+        present="Yes, there is [{severity} ]bilateral [{place} ]{name}.",
+        absent="No, there is no {name} bilaterally.",
+    ),
+}
 _ZONED = frozenset({"upper", "middle", "lower"})
 _GROUP = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -61,8 +69,10 @@ def state(
 ) -> str:
     """A statement in the given style; attributes without a value are left out."""
     entry = lexicon.findings[finding]
-    wanted = "sentence" if style == "definite" or (style == "fronted" and side is None) else style
-    statement = entry.statements.get(wanted, GENERIC[wanted])
+    both = side == "both"
+    wanted = "sentence" if style == "definite" or (style == "fronted" and (side is None or both)) else style
+    # the templates of a finding name one side ("in the left lung")
+    statement = BOTH[wanted] if both else entry.statements.get(wanted, GENERIC[wanted])
     place = f"{location} {entry.zone}".strip() if location in _ZONED else location
     values = {"side": side, "place": place, "location": location, "severity": severity, "name": entry.name, "a": "{a}"}
     if not entry.article:

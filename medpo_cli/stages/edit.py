@@ -13,7 +13,8 @@ from medpo_cli.schema.records import Checks, Editor, Pair, Ranking, Sample, Span
 from medpo_cli.stages import rank
 from medpo_cli.text import edits
 from medpo_cli.text.comparison import Comparison, contradictory, meaning
-from medpo_cli.text.counterfactuals import Balance, Candidate, Draw, candidates
+from medpo_cli.text.counterfactuals import candidates
+from medpo_cli.text.draw import Balance, Candidate, Draw
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 from medpo_cli.text.operations import Edited, apply
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read

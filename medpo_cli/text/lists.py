@@ -55,9 +55,15 @@ def _cut(text: str, fact: Fact) -> str | None:
             return _agreeing(text[: before[-1][0]] + _link(text, before, separator, start) + rest, separator)
         determiner = _DETERMINER.search(text, 0, start)
         start = determiner.start() if determiner else start
-        shorter = text[:start] + rest
+        shorter = _once(text[:start], rest)
         return _agreeing(shorter[:1].upper() + shorter[1:] if start == 0 else shorter, separator)
     return None
+
+
+def _once(lead: str, rest: str) -> str:
+    """The two together; a word that both have where they meet once ("No A, no B" without A)."""
+    last, first = lead.rstrip().rpartition(" ")[2], rest.partition(" ")[0]
+    return lead + (rest[len(first) + 1 :] if last and last.lower() == first.lower() else rest)
 
 
 def _link(text: str, before: list[Offsets], separator: str, start: int) -> str:
@@ -71,7 +77,7 @@ def _link(text: str, before: list[Offsets], separator: str, start: int) -> str:
 
 
 def _agreeing(text: str, separator: str) -> str:
-    """ "A, B, or C" is "A or B" without one, and where "A and B are" seen one thing "is"."""
+    """What is left of "A, B, or C" is "A or B"; where "A and B are" seen, one thing "is"."""
     text = _TWO.sub(r"\1 \2 \3", text)
     found = _PLURAL.match(text) if separator.strip(" ,").lower() == "and" else None
     if found is None:

@@ -85,7 +85,9 @@ class Scribe:
                 for match in group
                 if not match.errors
             ]
-        added = [self.statement(match, style, sentence) for match in wrong]
+        added = [self.statement(match, style) for match in wrong]
+        if not any((*kept, *added)):
+            added = [self.statement(match, style, sentence) for match in wrong]
         if None in added:
             return None
         ordered = (*added, *kept) if group[0].errors else (*kept, *added)

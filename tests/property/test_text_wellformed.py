@@ -54,9 +54,10 @@ def test_pairs_of_wrong_and_of_true_reports(domain: str) -> None:
         ("Clear lungs bilaterally. No edema.", "Opacities in both lungs with small bilateral effusions. No edema."),
         ("Mild right basal atelectasis.", "Mild bibasilar atelectasis. No pneumothorax."),
         ("Mild bibasilar atelectasis. No edema.", "Mild left basal atelectasis. No edema."),
-        ("Lungs are clear without focal consolidation, effusion, or pneumothorax.", "Moderate effusions. Normal heart."),
+        ("Lungs are clear without consolidation, effusion, or pneumothorax.", "Moderate effusions. Normal heart."),
         ("Heart size and cardiomediastinal silhouette are unremarkable.", "The heart is severely enlarged."),
         ("- Cardiomegaly.\n- Small effusion.\n- No edema.", "No effusion. Mild edema. The heart is enlarged."),
+        ("No focal consolidation, no effusion seen. No edema.", "Left consolidation, no effusion seen. No edema."),
         ("The heart is normal and the lungs are clear.", "The heart is enlarged and the lungs are clear."),
         ("A small effusion and a nodule are seen.", "A nodule is seen in the left lung. No effusion."),
         ("SMALL LEFT EFFUSION AND EDEMA ARE SEEN.", "SMALL RIGHT EFFUSION IS SEEN."),
@@ -69,8 +70,9 @@ def test_wordings_that_invite_a_collision(said: str, truth: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Ahere is a nodule.", "Ao right effusion.", "Moderatet effusion.", "No both effusion.", "The the heart.", "A edema.",
-     "An nodule.", "No effusion. edema.", "No effusion, or.", "No  effusion.", "No effusion..", "No effusion ."],
+    ["Ahere is a nodule.", "Ao right effusion.", "Moderatet effusion.", "No both effusion.", "The the heart.",
+     "A edema.", "An nodule.", "No effusion. edema.", "No effusion, or.", "No  effusion.", "No effusion..",
+     "No effusion ."],
 )  # fmt: skip
 def test_the_check_sees_faults(text: str) -> None:
     assert faults(text, KNOWN)

@@ -20,7 +20,8 @@ LEXICON = load_lexicon()
          "There is no focal consolidation or pneumothorax."),
         ("There is no focal consolidation, effusion, or pneumothorax.", "pneumothorax",
          "There is no focal consolidation or effusion."),
-        ("No pneumothorax, edema, nodule, or pleural effusion.", "nodule", "No pneumothorax, edema, or pleural effusion."),
+        ("No pneumothorax, edema, nodule, or pleural effusion.", "nodule",
+         "No pneumothorax, edema, or pleural effusion."),
         ("No pneumothorax, edema, nodule or pleural effusion.", "pulmonary_edema",
          "No pneumothorax, nodule or pleural effusion."),
         ("The lungs are clear without evidence of effusion, pneumothorax or nodule.", "pleural_effusion",
@@ -33,6 +34,8 @@ LEXICON = load_lexicon()
         ("A small effusion and a nodule are seen.", "nodule", "A small effusion is seen."),
         ("A small effusion and a nodule are seen.", "pleural_effusion", "A nodule is seen."),
         ("There are bilateral effusions and a nodule.", "pleural_effusion", "There is a nodule."),
+        ("No focal consolidation, no pleural effusion.", "consolidation", "No pleural effusion."),
+        ("There is no consolidation and no pleural effusion.", "consolidation", "There is no pleural effusion."),
         ("Effusions, edema and nodules are seen.", "pulmonary_edema", "Effusions and nodules are seen."),
     ],
 )  # fmt: skip

@@ -72,7 +72,7 @@ def _rest(fact: Fact, quote: str, group: Sequence[Fact], style: Style, lexicon: 
     """What stays of the sentence when one of its statements is said otherwise; None: it cannot be parted."""
     others = [other for other in group if other is not fact]
     if not others:
-        return _clause_before(fact, quote, lexicon) if style == "sentence" else ""
+        return _clause_before(fact, quote, lexicon) if style in ("sentence", "label") else ""
     if style not in ("sentence", "label"):
         return None
     rest = without(quote, [fact.finding], lexicon)

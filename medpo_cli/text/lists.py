@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from medpo_cli.text.clauses import sentence_facts
 from medpo_cli.text.comparison import meaning
@@ -25,6 +26,12 @@ def without(sentence: str, findings: Collection[str], lexicon: Lexicon) -> str |
         findings: ids to take out.
         lexicon: to read with.
     """
+    return _without(sentence, tuple(findings), lexicon)
+
+
+@lru_cache(maxsize=4096)
+def _without(sentence: str, findings: tuple[str, ...], lexicon: Lexicon) -> str | None:
+    """``without``; reports repeat their sentences."""
     text = sentence
     for finding in findings:
         facts = sentence_facts(text, lexicon)

@@ -11,7 +11,8 @@ from medpo_cli.text.fact import Fact, Offsets
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.lists import without
 from medpo_cli.text.operations import Operation
-from medpo_cli.text.style import Style, is_label_file, state, style_of
+from medpo_cli.text.scan import scan
+from medpo_cli.text.style import Style, has_sentences, is_label_file, state, style_of
 from medpo_cli.text.truth import Reading
 
 _STATUS = frozenset({"hallucinated", "omitted", "hedged"})
@@ -31,6 +32,9 @@ class Scribe:
         self.answer, self.truth, self.lexicon, self.report = answer, truth, lexicon, report
         self.label = is_label_file(answer.text, lexicon)
         self.truth_label = is_label_file(truth.text, lexicon)
+        self.like_truth = self.label == self.truth_label or (
+            self.truth_label and not has_sentences(answer.text, lexicon)
+        )
 
     def correct(self, sentence: Offsets, group: Sequence[Match]) -> Iterator[Operation]:
         """Operations for one sentence with at least one error."""
@@ -39,13 +43,24 @@ class Scribe:
                 correct_attribute(match, error, self.answer, self.truth) for match in group for error in match.errors
             ]
             words = {(one.start, one.end): one for one in found if one is not None}
-            if None not in found or (text := self.reworded(sentence, group)) is None:
-                yield from words.values()
+            spread = self.spread(sentence, group)
+            text = self.reworded(sentence, group) if spread or None in found else None
+            if text is None:
+                yield from () if spread else words.values()
                 return
         else:
             text = self.reworded(sentence, group)
         if text is not None:
             yield self.replaced(sentence, group, text)
+
+    def spread(self, sentence: Offsets, group: Sequence[Match]) -> bool:
+        """One finding at several places ("the right middle lobe and right upper lobe"): a fact holds the first only."""
+        truth = group[0].truth
+        if len(group) > 1 or truth is None:
+            return False
+        texts = (self.answer.text[slice(*sentence)], self.truth.text[slice(*truth.sentence)])
+        named = [[item.part for item in scan(text, self.lexicon)] for text in texts]
+        return any(parts.count(name) > 1 for parts in named for name in ("side", "location"))
 
     def replaced(self, sentence: Offsets, group: Sequence[Match], text: str) -> Operation:
         """The sentence replaced by ``text``; a deleted one takes a space along."""
@@ -61,7 +76,8 @@ class Scribe:
         """What should stand instead of a sentence: nothing, the reference's sentence, or a new one; None: no rule."""
         quote = self.answer.text[slice(*sentence)]
         style = self.style(quote, group[0].said)
-        if style == "definite" and not self.written(group, "sentence"):
+        made_up = self.report and all(match.truth is None for match in group)
+        if style == "definite" and not made_up and not self.written(group, "sentence"):
             return None
         if len(group) == 1:
             text = self.statement(group[0], style, sentence)
@@ -152,7 +168,7 @@ class Scribe:
             group = [match for match in omitted if match.truth is not None and match.truth.sentence == place]
             others = {fact.finding for fact in self.truth.facts if fact.sentence == place} - told
             style: Style = "label" if self.label else "sentence"
-            whole = None if others & spoken or self.label != self.truth_label else self.truth.text[slice(*place)]
+            whole = None if others & spoken or not self.like_truth else self.truth.text[slice(*place)]
             texts = [whole] if whole else [self.statement(match, style) for match in group]
             for text, match in zip(texts, group, strict=False):
                 if text:

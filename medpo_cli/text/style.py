@@ -30,6 +30,8 @@ BOTH: Mapping[str, Statement] = {
     ),
 }
 _ZONED = frozenset({"upper", "middle", "lower"})
+_ARTICLES = frozenset({"a", "an", "the"})
+_DENYING = frozenset({"no", "without", "negative", "normal", "clear", "unremarkable", "intact"})
 _GROUP = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
 _ANSWER = re.compile(r"(?:yes|no)\s*[,;:.]", re.IGNORECASE)
@@ -48,13 +50,17 @@ def style_of(sentence: str, fact: Fact, *, label: bool) -> Style:
     return "label" if label else "sentence"
 
 
+def has_sentences(text: str, lexicon: Lexicon) -> bool:
+    """True if a verb or an article stands in the text."""
+    return any(token.word in lexicon.verbs or token.word in _ARTICLES for token in tokens(text))
+
+
 def is_label_file(text: str, lexicon: Lexicon) -> bool:
-    """True if no sentence has a verb or an article and something is stated that is not a denial."""
-    words = [token.word for token in tokens(text)]
-    if any(word in lexicon.verbs or word in ("a", "an", "the") for word in words):
+    """True if there are no sentences and something is stated that is no denial and not normal."""
+    if has_sentences(text, lexicon):
         return False
-    entries = [entry.split() for entry in text.lower().split(".") if entry.strip()]
-    return any(entry[0] not in {"no", "without"} for entry in entries if entry)
+    entries = [{token.word for token in tokens(entry)} for entry in text.split(".")]
+    return any(entry and not entry & _DENYING for entry in entries)
 
 
 def state(

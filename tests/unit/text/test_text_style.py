@@ -63,6 +63,7 @@ def test_style_of_a_sentence(text: str, style: str) -> None:
         ("Cardiomegaly. Small left upper nodule.", True),
         ("No pneumothorax. No pleural effusion.", False),
         ("Cardiomegaly. There is a nodule.", False),
+        ("Heart size within normal limits. Clear lungs. Negative for effusion.", False),
         ("", False),
     ],
 )

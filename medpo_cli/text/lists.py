@@ -13,6 +13,12 @@ _SEPARATOR = re.compile(r",?\s+(?:and|or|nor|with|without|as well as|plus)\s+|[,
 _WORD = re.compile(r"[a-z]", re.IGNORECASE)
 _DETERMINER = re.compile(r"(?<!\w)(?:the|an?)\s+$", re.IGNORECASE)
 _LED = re.compile(r"(?:any |definite )?(?:evidence|signs?|findings?) (?:of|for) $", re.IGNORECASE)
+# words that say something of what stood before them
+_HANGING = re.compile(
+    r"(?:causing|due|likely|which|that|compatible|consistent|suggest\w*|related|secondary|represent\w*|reflect\w*"
+    r"|resulting|associated|but|from|of|in|on|at|is|are|was|were)\b",
+    re.IGNORECASE,
+)
 _TWO = re.compile(r"^([^,;]*), (or|and|nor) ([^,;]*)$")
 _PLURAL = re.compile(r"(?:(?!there\b)(?:[\w-]+ )*[\w-]*[^\Ws] |there (?=(?:are|were) an? ))(are|were)\b", re.IGNORECASE)
 _OWN = ("finding", "side", "location", "severity", "size_mm", "texture", "number", "margin")
@@ -60,6 +66,8 @@ def _cut(text: str, fact: Fact) -> str | None:
         separator, rest = text[slice(*after[0])], text[after[0][1] :]
         if before:
             return _agreeing(text[: before[-1][0]] + _link(text, before, separator, start) + rest, separator)
+        if _HANGING.match(rest):
+            return None
         determiner = _DETERMINER.search(text, 0, start)
         start = determiner.start() if determiner else start
         shorter = _once(text[:start], rest)

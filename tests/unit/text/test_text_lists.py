@@ -49,6 +49,7 @@ def test_what_is_left(sentence: str, finding: str, rest: str) -> None:
         ("No pleural effusion.", "pleural_effusion"),
         ("No effusion or edema.", "nodule"),
         ("Bibasilar changes.", "edema"),
+        ("Low lung volumes, causing bibasilar atelectasis.", "low_lung_volumes"),
     ],
 )
 def test_nothing_else_or_not_in_the_list(sentence: str, finding: str) -> None:

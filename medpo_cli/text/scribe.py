@@ -12,7 +12,7 @@ from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.lists import without
 from medpo_cli.text.operations import Operation
 from medpo_cli.text.scan import scan
-from medpo_cli.text.style import Style, has_sentences, is_label_file, state, style_of
+from medpo_cli.text.style import Style, has_verbs, is_label_file, state, style_of
 from medpo_cli.text.truth import Reading
 
 _STATUS = frozenset({"hallucinated", "omitted", "hedged"})
@@ -32,9 +32,8 @@ class Scribe:
         self.answer, self.truth, self.lexicon, self.report = answer, truth, lexicon, report
         self.label = is_label_file(answer.text, lexicon)
         self.truth_label = is_label_file(truth.text, lexicon)
-        self.like_truth = self.label == self.truth_label or (
-            self.truth_label and not has_sentences(answer.text, lexicon)
-        )
+        self.verbs = has_verbs(answer.text, lexicon)
+        self.like_truth = self.label == self.truth_label or (self.truth_label and not self.verbs)
 
     def correct(self, sentence: Offsets, group: Sequence[Match]) -> Iterator[Operation]:
         """Operations for one sentence with at least one error."""
@@ -120,6 +119,9 @@ class Scribe:
         ):
             return None
         text = self.truth.text[slice(*place)]
+        if style in ("sentence", "label") and not has_verbs(text, self.lexicon):
+            if not self.verbs or text.lower().startswith("no "):
+                return text
         return text if style_of(text, truths[0], label=self.truth_label) == style else None
 
     def statement(self, match: Match, style: Style, sentence: Offsets | None = None) -> str | None:

@@ -50,14 +50,14 @@ def style_of(sentence: str, fact: Fact, *, label: bool) -> Style:
     return "label" if label else "sentence"
 
 
-def has_sentences(text: str, lexicon: Lexicon) -> bool:
-    """True if a verb or an article stands in the text."""
-    return any(token.word in lexicon.verbs or token.word in _ARTICLES for token in tokens(text))
+def has_verbs(text: str, lexicon: Lexicon) -> bool:
+    """True if the text holds a full sentence."""
+    return any(token.word in lexicon.verbs for token in tokens(text))
 
 
 def is_label_file(text: str, lexicon: Lexicon) -> bool:
-    """True if there are no sentences and something is stated that is no denial and not normal."""
-    if has_sentences(text, lexicon):
+    """True if there is no verb and no article, and something is stated that is no denial and not normal."""
+    if has_verbs(text, lexicon) or any(token.word in _ARTICLES for token in tokens(text)):
         return False
     entries = [{token.word for token in tokens(entry)} for entry in text.split(".")]
     return any(entry and not entry & _DENYING for entry in entries)

@@ -17,6 +17,7 @@ from medpo_cli.text.truth import Reading
 
 _STATUS = frozenset({"hallucinated", "omitted", "hedged"})
 _LISTED = 0.9
+_BEYOND_TEMPLATES = ("size_mm", "number", "margin", "change")
 
 
 class Scribe:
@@ -122,6 +123,8 @@ class Scribe:
         if style in ("sentence", "label") and not has_verbs(text, self.lexicon):
             if not self.verbs or text.lower().startswith("no "):
                 return text
+        if style == "label" and any(map(_beyond_templates, truths)):
+            return text
         return text if style_of(text, truths[0], label=self.truth_label) == style else None
 
     def statement(self, match: Match, style: Style, sentence: Offsets | None = None) -> str | None:
@@ -170,7 +173,8 @@ class Scribe:
             group = [match for match in omitted if match.truth is not None and match.truth.sentence == place]
             others = {fact.finding for fact in self.truth.facts if fact.sentence == place} - told
             style: Style = "label" if self.label else "sentence"
-            whole = None if others & spoken or not self.like_truth else self.truth.text[slice(*place)]
+            fits = self.like_truth or any(_beyond_templates(match.truth) for match in group)
+            whole = self.truth.text[slice(*place)] if fits and not others & spoken else None
             texts = [whole] if whole else [self.statement(match, style) for match in group]
             for text, match in zip(texts, group, strict=False):
                 if text:
@@ -204,6 +208,11 @@ def statement_kind(match: Match, quote: str) -> SpanKind:
         return "answer"
     facts = (match.said, match.truth)
     return "normality" if any(fact is not None and fact.normality for fact in facts) else "status"
+
+
+def _beyond_templates(fact: Fact | None) -> bool:
+    """A statement in the answer's style would lose something."""
+    return fact is not None and any(getattr(fact, name) is not None for name in _BEYOND_TEMPLATES)
 
 
 def _closed_like(quote: str, text: str) -> str:

@@ -211,6 +211,8 @@ def test_a_sentence_with_two_wrong_findings_is_one_span_with_both_labels() -> No
          "No gallstones. No ascites. Mild diverticulosis."),
         ("A 4.1 cm abdominal aortic aneurysm. No gallstones.", "No gallstones. Extensive sigmoid diverticulosis.",
          "No gallstones. Extensive sigmoid diverticulosis."),
+        ("Mild emphysema. No effusion.", "There is a 4 mm nodule in the left lung. Mild emphysema. No effusion.",
+         "There is a 4 mm nodule in the left lung. Mild emphysema. No effusion."),
         ("Left atelectasis and edema. No effusion.", "Bibasilar atelectasis. No effusion.",
          "Bibasilar atelectasis. No effusion."),
     ],

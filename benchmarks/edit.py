@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -50,25 +51,24 @@ def report(generator: random.Random) -> list[str]:
     return [yes if generator.random() < 0.42 else no for yes, no in zip(present, ABSENT, strict=True)]
 
 
-def samples(count: int) -> list[Sample]:
+def samples(count: int) -> Iterator[Sample]:
     """Reports of which each statement is wrong with probability 0.19, as in the demo's base."""
     generator = random.Random(0)
-    made = []
     for number in range(count):
         truth, other = report(generator), report(generator)
         said = [b if generator.random() < 0.19 else a for a, b in zip(truth, other, strict=True)]
-        made.append(
-            Sample(
-                id=f"bench-{number}", image=ImageRef(path="x.png"), task="report", reference=" ".join(truth),
-                prompt="Describe the findings on this chest image.", policy=Policy(model="m", digest="0" * 64),
-                responses=[Response(text=" ".join(said))],
-            )
+        yield Sample(
+            id=f"bench-{number}", image=ImageRef(path="x.png"), task="report", reference=" ".join(truth),
+            prompt="Describe the findings on this chest image.", policy=Policy(model="m", digest="0" * 64),
+            responses=[Response(text=" ".join(said))],
         )  # fmt: skip
-    return made
 
 
 def command(count: int, folder: Path) -> dict[str, float]:
-    """CPU seconds and peak memory of ``medpo edit`` over a file of ``count`` samples."""
+    """CPU seconds and peak memory of ``medpo edit`` over a file of ``count`` samples.
+
+    The peak of a child is never below that of this process, so the samples are written one by one.
+    """
     source = folder / f"{count}.jsonl"
     end = {"schema": "medpo.end/1", "stage": "sample", "run": "bench", "records": count, "rejected": 0}
     with source.open("wb") as file:
@@ -95,7 +95,7 @@ def main() -> None:
     if arguments.file:
         with tempfile.TemporaryDirectory() as folder:
             commands = [command(number, Path(folder)) for number in (arguments.file // 10, arguments.file)]
-    records = samples(count)
+    records = list(samples(count))
     lexicon = load_lexicon()
     texts = [sample.responses[0].text for sample in records]
     start = time.process_time()

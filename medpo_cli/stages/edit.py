@@ -16,7 +16,8 @@ from medpo_cli.stages.propose import Counsel, ahead
 from medpo_cli.stages.proposers import open_proposer
 from medpo_cli.text import edits
 from medpo_cli.text.comparison import Comparison, contradictory, meaning
-from medpo_cli.text.counterfactuals import Balance, Candidate, Draw, candidates
+from medpo_cli.text.counterfactuals import candidates
+from medpo_cli.text.draw import Balance, Candidate, Draw
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 from medpo_cli.text.operations import Edited, Operation, apply
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read

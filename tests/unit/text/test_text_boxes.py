@@ -49,7 +49,9 @@ def test_shares_of_the_picture() -> None:
     assert Box(half, "fractions").shares((200, 100)) == half
 
 
-@pytest.mark.parametrize("text", ["<box>" * 40_000, "[1," * 70_000, "[" + " " * 200_000, "9" * 200_000, "(1,2)," * 40_000])
+@pytest.mark.parametrize(
+    "text", ["<box>" * 40_000, "[1," * 70_000, "[" + " " * 200_000, "9" * 200_000, "(1,2)," * 40_000]
+)
 def test_long_answers_take_no_time(text: str) -> None:
     start = time.process_time()
     boxes(text)

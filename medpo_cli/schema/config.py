@@ -64,6 +64,10 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
         Literal["facts", "exact", "edit-distance", "box-iou"],
         Meta(description="of a ranking: F1 of the facts (closed: exact), same answer, letters kept, overlap of boxes"),
     ] = "facts"
+    box_unit: Annotated[
+        Literal["pixels", "thousandths"],
+        Meta(description="reward box-iou: what boxes without a tag count (Qwen3-VL writes thousandths)"),
+    ] = "pixels"
     per_sample: Annotated[int, Meta(ge=1, description="counterfactuals per right answer")] = 1
     balance: Annotated[
         bool, Meta(description="also protect a corrected answer: one more pair with a right statement made wrong")
@@ -74,14 +78,13 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
         bool, Meta(description="mark the right sentences of chosen and the wrong ones of rejected (mask-dpo-sentence)")
     ] = False
     weights: Annotated[
-        Literal["none", "clinical", "confidence", "all"],
+        Literal["none", "clinical", "confidence", "tokens", "all"],
         Meta(
-            description="weigh pairs by clinical urgency (mmedpo), smooth them by the editor's doubt (rosepo), or all"
+            description="weigh pairs by clinical urgency (mmedpo), smooth them by the editor's doubt (rosepo), "
+            "weigh their words (tis-dpo), or all"
         ),
     ] = "none"
-    token_weight: Annotated[
-        float, Meta(ge=0, description="with --tokenizer: weight of edited tokens, others 1 (tis-dpo); 0: none")
-    ] = 0.0
+    degrees: Annotated[bool, Meta(description="say how much of the reference each answer has lost (spo)")] = False
     tokenizer: Annotated[str, Meta(description="model folder: each pair must also hold on its tokens")] = ""
     audit: Annotated[
         str, Meta(description="write a sample of the pairs for review to FILE.csv and FILE.html (with their text)")
@@ -94,7 +97,7 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """An audit, a tokenizer, labels and a review are about pairs; a review makes none."""
-        for name in ("audit", "tokenizer", "sentence_labels", "weights", "token_weight"):
+        for name in ("audit", "tokenizer", "sentence_labels", "weights", "degrees"):
             if getattr(self, name) == "none":
                 continue
             if getattr(self, name) and self.emit == "ranking":

@@ -36,7 +36,7 @@ class Desk:
     def __init__(self, config: EditConfig, context: Context) -> None:
         self._context = context
         self._tokenize = _tokenizer(config.tokenizer) if config.tokenizer else None
-        self._labels = Labels(config, self._tokenize)
+        self._labels = Labels(config)
         self._audit = Audit(config.audit_size, config.seed) if config.audit else None
         self._name = config.audit
 

@@ -1,58 +1,93 @@
-"""Boxes in an answer, and how well they lie on the true ones (PerPO, 2502.04371: reward of grounding)."""
+"""Boxes in answers: the forms that models write, and how well they lie on the true ones (PerPO, 2502.04371).
+
+    [x0, y0, x1, y1]   (x0,y0),(x1,y1)   {"bbox_2d": [...]}       without a tag: pixels, or what the caller says
+    <box>...</box>     <|box_start|>...<|box_end|>                thousandths of the picture (Qwen-VL, InternVL)
+    [0.12, 0.3, 0.5, 0.64]: none above 1, one with a point        fractions of the picture (LLaVA, Shikra)
+
+Boxes of two units are only compared as fractions of the picture that both lie on.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
 
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 with x0 < x1 and y0 < y1."""
-
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
-_FLAT = re.compile(rf"[\[(<]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*,\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])>]")
-_CORNERS = re.compile(rf"\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)\s*,?\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)")
+Unit = Literal["pixels", "thousandths", "fractions"]
+Corners = tuple[float, float, float, float]
+"""Left, top, right, bottom; x right, y down."""
 MOST_BOXES = 64
 
+_NUMBER = r"-?\d{1,6}(?:\.\d{1,18})?"
+_NEXT = r"\s{0,4},\s{0,4}"
+_OPEN, _CLOSE = r"[\[(<]\s{0,4}", r"\s{0,4}[\])>]"
+_FOUR = rf"{_OPEN}{_NUMBER}(?:{_NEXT}{_NUMBER}){{3}}{_CLOSE}"
+_POINT = rf"{_OPEN}{_NUMBER}{_NEXT}{_NUMBER}{_CLOSE}"
+_TAGGED = r"<box>(?P<box>[^<]{0,400})</box>|<\|box_start\|>(?P<special>[^<]{0,400})<\|box_end\|>"
+# Repeats are bounded everywhere: the time grows with the length of the answer only.
+_BOXES = re.compile(rf"{_TAGGED}|(?P<bare>{_FOUR}|{_POINT}\s{{0,4}},?\s{{0,4}}{_POINT})")
+_NUMBERS = re.compile(_NUMBER)
 
-def boxes(text: str) -> list[Box]:
-    """Boxes that a text names, in order; at most ``MOST_BOXES``, those without area left out.
 
-    Reads four numbers in brackets (``[x0, y0, x1, y1]``, alone, in JSON or between tags) and two corners
-    (``(x0,y0),(x1,y1)``). The unit is the text's own: pixels, thousandths or shares.
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box as it was written: its corners and what they count."""
+
+    corners: Corners
+    unit: Unit
+
+    def shares(self, size: tuple[int, int]) -> Corners:
+        """Corners as fractions of a picture of ``size`` (width, height) in pixels."""
+        width, height = {"pixels": size, "thousandths": (1000, 1000), "fractions": (1, 1)}[self.unit]
+        left, top, right, bottom = self.corners
+        return left / width, top / height, right / width, bottom / height
+
+
+def boxes(text: str, untagged: Unit = "pixels") -> list[Box]:
+    """The boxes that a text names, in order, equal ones once; at most ``MOST_BOXES``.
+
+    A box without an inside is one, too: it was said, and lies on nothing.
+
+    Args:
+        text: an answer or a reference.
+        untagged: what numbers without a tag count, unless they are fractions.
     """
-    found = [*_FLAT.finditer(text), *_CORNERS.finditer(text)]
-    named = []
-    for hit in sorted(found, key=lambda hit: hit.start())[:MOST_BOXES]:
-        x0, y0, x1, y1 = map(float, hit.groups())
-        if x0 < x1 and y0 < y1:
-            named.append((x0, y0, x1, y1))
-    return named
+    return list(dict.fromkeys(islice(_found(text, untagged), MOST_BOXES)))
 
 
-def iou(a: Box, b: Box) -> float:
-    """Area of the intersection over that of the union."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (_area(a) + _area(b) - shared)
+def _found(text: str, untagged: Unit) -> Iterator[Box]:
+    for match in _BOXES.finditer(text):
+        unit: Unit = untagged if match["bare"] else "thousandths"
+        numbers = _NUMBERS.findall(match["bare"] or match["box"] or match["special"] or "")
+        for start in range(0, len(numbers) - 3, 4):
+            four = numbers[start : start + 4]
+            left, top, right, bottom = map(float, four)
+            small = max(left, top, right, bottom) <= 1 and any("." in number for number in four)
+            yield Box((left, top, right, bottom), "fractions" if small else unit)
 
 
-def box_reward(said: Sequence[Box], truth: Sequence[Box]) -> float:
-    """Sum of IoU under the best one-to-one matching, over the longer list; both empty: 1.
+def iou(a: Corners, b: Corners) -> float:
+    """Area of the intersection over that of the union; a box without an inside lies on nothing."""
+    shared = _area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    return shared / (_area(a) + _area(b) - shared) if shared else 0.0
 
-    A box too many or too few lowers the reward like one that misses.
+
+def box_reward(said: Sequence[Corners], truth: Sequence[Corners]) -> float:
+    """Sum of IoU under the best one-to-one matching, over the longer list; 0 if either is empty.
+
+    So a box too many or too few lowers the reward like one that misses.
     """
-    longest = max(len(said), len(truth))
-    if not longest:
-        return 1.0
     if not said or not truth:
         return 0.0
-    from scipy.optimize import linear_sum_assignment
+    if len(said) == len(truth) == 1:
+        return iou(said[0], truth[0])
+    from scipy.optimize import linear_sum_assignment  # single boxes do without its start-up time
 
     table = [[iou(a, b) for b in truth] for a in said]
     rows, columns = linear_sum_assignment(table, maximize=True)
-    return float(sum(table[row][column] for row, column in zip(rows, columns, strict=True)) / longest)
+    shared = sum(table[row][column] for row, column in zip(rows, columns, strict=True))
+    return float(shared / max(len(said), len(truth)))
 
 
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _area(box: Corners) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from medpo_cli.text.answers import Member, members
-from medpo_cli.text.boxes import box_reward, boxes
 from medpo_cli.text.comparison import compare
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.truth import Question, Reading
 from medpo_cli.text.words import tokens
 
-Kind = Literal["facts", "exact", "edit-distance", "box-iou"]
+Kind = Literal["facts", "exact", "edit-distance"]
 
 
 def reward(kind: Kind, answer: Reading, truth: Reading, question: Question, lexicon: Lexicon) -> float:
@@ -18,8 +17,7 @@ def reward(kind: Kind, answer: Reading, truth: Reading, question: Question, lexi
 
     Args:
         kind: ``facts``: F1 of the statements, for a closed question as ``exact``; ``exact``: 1 for the right
-            choice of a closed question or the same words, else 0; ``edit-distance``: share of the letters kept;
-            ``box-iou``: overlap of the boxes that both name, in the same unit.
+            choice of a closed question or the same words, else 0; ``edit-distance``: share of the letters kept.
         answer: what was said, read for ``question``.
         truth: the reference, read for ``question``.
         question: what was asked.
@@ -27,8 +25,6 @@ def reward(kind: Kind, answer: Reading, truth: Reading, question: Question, lexi
     """
     if kind == "edit-distance":
         return similarity(answer.text, truth.text)
-    if kind == "box-iou":
-        return box_reward(boxes(answer.text), boxes(truth.text))
     if kind == "exact" or question.closed:
         return float(agrees(answer, truth, question, lexicon))
     return fact_f1(answer, truth)

@@ -57,6 +57,23 @@ def _take_spaces(mask: list[bool], offsets: Sequence[Offsets], solid: Sequence[i
             mask[index] = True
 
 
+def stretch_weights(
+    offsets: Sequence[Offsets], stretches: Sequence[tuple[int, int, float]], rest: float, text: str
+) -> list[float]:
+    """The weight of each token: of the stretches it shares a non-space character with the heaviest, else ``rest``.
+
+    A token of white space alone weighs as much as the one behind it.
+    """
+    found: list[float] = []
+    for start, end in reversed(offsets):
+        word = start + len(text[start:end]) - len(text[start:end].lstrip())
+        if word == end and found:
+            found.append(found[-1])
+            continue
+        found.append(max((weight for a, b, weight in stretches if a < end and word < b), default=rest))
+    return found[::-1]
+
+
 def outside(ids: Iterable[int], mask: Iterable[bool]) -> list[int]:
     """Token ids that no span covers: equal on both sides of a good pair."""
     return [token for token, masked in zip(ids, mask, strict=True) if not masked]

@@ -24,6 +24,7 @@ SLOTS: dict[str, tuple[str, list[str]]] = {
     "gradely": ("severity", [f"{grade}ly" for grade in _GRADES]),
     "mm": ("size", [f"{size} mm" for size in (4, 5, 6, 7, 8, 9, 11, 12, 14, 18)]),
     "cm": ("size", [f"{size / 10} cm" for size in (11, 13, 16, 18, 23, 28, 34, 42)]),
+    "wide": ("size", ["4.2 cm", "4.6 cm", "5.1 cm", "5.8 cm"]),
     "cmx": ("size", ["2.3 x 1.8 cm", "3.1 x 2.6 cm", "1.9 x 1.4 cm", "4.2 x 3.7 cm", "2.8 x 2.2 x 1.9 cm"]),
     "num": ("number", ["two", "three", "four", "multiple"]),
     "chg": ("change", ["unchanged", "increased", "decreased"]),
@@ -73,9 +74,9 @@ class Report:
 
 
 def article(text: str) -> str:
-    """``text`` with "a" and "an" as the next word asks; only before what slots can hold."""
-    pattern = r"\b([Aa])(?:\(n\)|n)? (?=(\w))(?=(8|11\b|18\b|[aeiou])?)"
-    return re.sub(pattern, lambda found: f"{found[1]}{'n' if found[3] else ''} ", text)
+    """``text`` with "a" and "an" as the next word asks, also where render has marked that word."""
+    pattern = r"\b([Aa])(?:\(n\)|n)? (?=(?:\x00\w+\x01)?(8|11\b|18\b|[aeiou])?)"
+    return re.sub(pattern, lambda found: f"{found[1]}{'n' if found[2] else ''} ", text)
 
 
 def render(template: str, findings: tuple[str, ...], draw: random.Random) -> Statement:
@@ -88,7 +89,7 @@ def render(template: str, findings: tuple[str, ...], draw: random.Random) -> Sta
         words[name] = draw.choice(SLOTS[name][1])
         return f"\0{name}\1{words[name]}\0"
 
-    marked = article_marked(re.sub(r"\{(\w+)\}", fill, body))
+    marked = article(re.sub(r"\{(\w+)\}", fill, body))
     slots, text = [], ""
     for index, part in enumerate(marked.split("\0")):
         if index % 2:
@@ -98,12 +99,6 @@ def render(template: str, findings: tuple[str, ...], draw: random.Random) -> Sta
         else:
             text += part
     return Statement(text[0].upper() + text[1:], findings, _STATUS[mark], tuple(slots))
-
-
-def article_marked(marked: str) -> str:
-    """``article`` on a text in which \\0name\\1 stands before a word."""
-    pattern = r"\b([Aa])\(n\) (?=((?:\0\w+\1)?)(8|11\b|18\b|[aeiou])?)"
-    return re.sub(pattern, lambda found: f"{found[1]}{'n' if found[3] else ''} ", marked)
 
 
 def reports(seed: int = 0) -> list[Report]:

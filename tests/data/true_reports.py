@@ -34,6 +34,13 @@ SLOTS: dict[str, tuple[str, list[str]]] = {
 }
 _LUNGS_CLEAR = re.compile(r"lungs are clear")
 _IN_LUNGS = {"nodule", "consolidation", "atelectasis", "pulmonary_edema"}
+# Who denies the first denies the second.
+_INCLUDED = [
+    ("opacity", "consolidation"),
+    ("ventricular_enlargement", "hydrocephalus"),
+    ("hemorrhage", "subdural_hematoma"),
+    ("brain_mass", "meningioma"),
+]
 
 
 @dataclass(frozen=True)
@@ -127,9 +134,11 @@ def _report(name: str, domain: str, draw: random.Random) -> Report:
 
 
 def _consistent(statements: list[Statement]) -> bool:
+    present = {name for statement in statements if statement.status != "absent" for name in statement.findings}
+    absent = {name for statement in statements if statement.status == "absent" for name in statement.findings}
     clear = any(_LUNGS_CLEAR.search(statement.text) for statement in statements)
-    ill = any(statement.status != "absent" and set(statement.findings) & _IN_LUNGS for statement in statements)
-    return not (clear and ill)
+    denied = any(general in absent and special in present for general, special in _INCLUDED)
+    return not denied and not (clear and present & _IN_LUNGS)
 
 
 def sentences(text: str) -> Iterator[str]:

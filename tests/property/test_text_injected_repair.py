@@ -1,9 +1,11 @@
 """True reports with one to three known errors, repaired against the truth; the truth knows every sentence.
 
-``python tests/property/test_text_injected_repair.py [FAILURES]`` prints the shares again, and writes the failures.
+``PYTHONPATH=tests python tests/property/test_text_injected_repair.py [FAILURES]`` prints the shares, also of other draws of
+the same templates (seed 1), and writes the failures of seed 0.
 """
 
 import random
+import re
 import sys
 from collections import Counter, defaultdict
 from functools import lru_cache
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from data.injector import KINDS, Wrong, inject
-from data.true_reports import Report, reports, sentences
+from data.true_reports import Report, Statement, reports, sentences
 
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
@@ -19,6 +21,24 @@ from medpo_cli.schema.records import ImageRef, Pair, Policy, Response, Sample
 from medpo_cli.stages.edit import run
 
 SHARE = 0.9
+DENIALS = {"no", "not", "neither", "nor", "without", "clear", "normal"}
+FILLERS = {
+    "a",
+    "an",
+    "the",
+    "there",
+    "is",
+    "are",
+    "in",
+    "of",
+    "seen",
+    "present",
+    "evidence",
+    "or",
+    "and",
+    "lobe",
+    "zone",
+}
 Made = tuple[Wrong, list[Pair], str]
 
 
@@ -32,15 +52,16 @@ def cases(seed: int = 0) -> list[Wrong]:
     return [wrong for wrong in made if wrong is not None]
 
 
-@lru_cache(maxsize=1)
-def edited() -> list[Made]:
+@lru_cache(maxsize=2)
+def edited(seed: int = 0) -> list[Made]:
     """All cases with the pairs that the editor made, or the code of its refusal."""
     found = []
-    for number, wrong in enumerate(cases()):
+    for number, wrong in enumerate(cases(seed)):
         codes: list[str] = []
         sample = Sample(
             id=f"i{number}", image=ImageRef(path="x.png"), prompt="Describe the findings.", task="report",
-            reference=wrong.report.text, policy=Policy(model="m", digest="0" * 64), responses=[Response(text=wrong.text)],
+            reference=wrong.report.text, policy=Policy(model="m", digest="0" * 64),
+            responses=[Response(text=wrong.text)],
         )  # fmt: skip
         context = Context(reject=lambda _id, error, codes=codes: codes.append(error.reason))
         found.append((wrong, list(run([sample], EditConfig(), context)), codes[0] if codes else ""))
@@ -59,9 +80,18 @@ def repaired(made: Made) -> bool:
 
 
 def known_wrong(text: str, report: Report) -> int:
-    """Sentences that the truth lacks and sentences of the truth that are missing."""
+    """Sentences of the truth that are missing, and sentences that are neither true nor a shorter form of a true one."""
     said, truth = Counter(sentences(text)), Counter(sentences(report.text))
-    return (said - truth).total() + (truth - said).total()
+    surplus = [
+        sentence for sentence in (said - truth).elements() if not any(_within(sentence, other) for other in truth)
+    ]
+    return (truth - said).total() + len(surplus)
+
+
+def _within(sentence: str, true: str) -> bool:
+    """``sentence`` says nothing but what ``true`` says ("No effusion." of "No effusion or pneumothorax.")."""
+    short, full = ({*re.findall(r"[\w.-]*\w", text.lower())} for text in (sentence, true))
+    return bool(short & DENIALS) == bool(full & DENIALS) and short <= full | DENIALS | FILLERS
 
 
 def shares(found: list[Made]) -> dict[str, tuple[int, int]]:
@@ -84,12 +114,18 @@ def table(found: list[Made]) -> str:
 
 
 def test_known_wrong_counts_sentences() -> None:
-    """Truth of three sentences; one replaced is 2, one more is 1, one less is 1, another order is 0."""
-    report = next(report for report in reports() if len(report.statements) == 3 and report.layout == ("", " "))
-    first, second, third = (statement.text for statement in report.statements)
-    assert known_wrong(f"{first} {second} {third}", report) == known_wrong(f"{third} {second} {first}", report) == 0
-    assert known_wrong(f"{first} {second} Else.", report) == 2
-    assert known_wrong(f"{report.text} Else.", report) == known_wrong(f"{first} {second}", report) == 1
+    """One replaced is 2, one more is 1, one less is 1, another order 0, in two halves 1 (one is missing)."""
+    lines = ["No pleural effusion or pneumothorax.", "Mild left scoliosis.", "The heart is enlarged."]
+    report = Report("x", "cxr", tuple(Statement(text, (), "") for text in lines))
+    cases = {
+        "": 0, "Else.": 1, "No right effusion.": 1, "There is a pneumothorax.": 1, "No pneumothorax.": 0,
+        "Left scoliosis.": 0,
+    }  # fmt: skip
+    assert {more: known_wrong(f"{report.text} {more}".strip(), report) for more in cases} == cases
+    assert known_wrong(" ".join(reversed(lines)), report) == 0
+    assert known_wrong(" ".join([*lines[:2], "The heart is small."]), report) == 2
+    assert known_wrong(" ".join(lines[:2]), report) == 1
+    assert known_wrong(" ".join(["No pleural effusion. No pneumothorax.", *lines[1:]]), report) == 1
 
 
 def test_nine_of_ten_are_repaired_exactly() -> None:
@@ -151,6 +187,7 @@ def failures(found: list[Made]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(edited()))
+    for seed in (0, 1):
+        print(f"seed {seed}\n{table(edited(seed))}")
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(f"# Repair today\n\n```\n{table(edited())}\n```\n{failures(edited())}\n")

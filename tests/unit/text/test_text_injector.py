@@ -82,7 +82,7 @@ def test_a_hallucination_is_about_something_the_truth_does_not_mention() -> None
 def test_a_size_is_at_least_a_third_larger_and_keeps_its_unit() -> None:
     for wrong in wrong_ones("size"):
         before, after = (
-            re.search(r"([\d.]+)[^.]*? (mm|cm)", text) for text in (wrong.errors[0].true, wrong.errors[0].wrong)
+            re.search(r"([\d.]+)(?: x [\d.]+)* (mm|cm)", text) for text in (wrong.errors[0].true, wrong.errors[0].wrong)
         )
         assert before is not None
         assert after is not None

@@ -1,7 +1,7 @@
 """True reports with one to three known errors, repaired against the truth; the truth knows every sentence.
 
-``PYTHONPATH=tests python tests/property/test_text_injected_repair.py [FAILURES]`` prints the shares, also of other draws of
-the same templates (seed 1), and writes the failures of seed 0.
+``PYTHONPATH=tests python tests/property/test_text_injected_repair.py [FAILURES]`` prints the shares, also of
+other draws of the same templates (seed 1), and writes the failures of seed 0.
 """
 
 import random

@@ -1,262 +1,146 @@
-"""True reports made of statements whose facts are known, in words of their own; nothing of the lexicon is used.
-
-A statement is a template with slots; the slot values are what an injector may get wrong. ``denied`` is
-the sentence of the same finding when it is absent.
-"""
+"""Synthetic true reports: statements with the facts and the words that an injector can change."""
 
 import random
-from dataclasses import dataclass, field, replace
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-SIDES = ("left", "right")
+NUMBERS = {"cxr": 50, "ct": 25, "brain": 20, "abdomen": 25}
+TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+_STATUS = {"+": "present", "-": "absent", "?": "uncertain"}
+_GRADES = ["mild", "moderate", "severe"]
+# slot -> attribute, its words
+SLOTS: dict[str, tuple[str, list[str]]] = {
+    "side": ("side", ["left", "right"]),
+    "lobe": ("location", ["upper", "lower"]),
+    "region": ("location", ["frontal", "parietal", "temporal", "occipital"]),
+    "seg": ("location", ["2", "3", "4", "5", "6", "7", "8"]),
+    "pole": ("location", ["upper", "lower"]),
+    "part": ("location", ["head", "body", "tail"]),
+    "amount": ("severity", ["small", "moderate", "large"]),
+    "grade": ("severity", _GRADES),
+    "gradely": ("severity", [f"{grade}ly" for grade in _GRADES]),
+    "mm": ("size", [f"{size} mm" for size in (4, 5, 6, 7, 8, 9, 11, 12, 14, 18)]),
+    "cm": ("size", [f"{size / 10} cm" for size in (11, 13, 16, 18, 23, 28, 34, 42)]),
+    "wide": ("size", ["4.2 cm", "4.6 cm", "5.1 cm", "5.8 cm"]),
+    "cmx": ("size", ["2.3 x 1.8 cm", "3.1 x 2.6 cm", "1.9 x 1.4 cm", "4.2 x 3.7 cm", "2.8 x 2.2 x 1.9 cm"]),
+    "num": ("number", ["two", "three", "four", "multiple"]),
+    "chg": ("change", ["unchanged", "increased", "decreased"]),
+    "past": ("change", ["increased", "decreased"]),
+    "incr": ("change", ["increase", "decrease"]),
+    "adj": ("change", ["new", "stable", "worsening"]),
+}
+_LUNGS_CLEAR = re.compile(r"lungs are clear")
+_IN_LUNGS = {"nodule", "consolidation", "atelectasis", "pulmonary_edema"}
+# Who denies the first denies the second.
+_INCLUDED = [
+    ("opacity", "consolidation"),
+    ("ventricular_enlargement", "hydrocephalus"),
+    ("hemorrhage", "subdural_hematoma"),
+    ("brain_mass", "meningioma"),
+]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A word of a statement that carries one attribute."""
+
+    name: str
+    start: int
+    end: int
+
+    @property
+    def attribute(self) -> str:
+        return SLOTS[self.name][0]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One sentence of a report about one finding.
+    """One sentence of a report: what it states (all findings with one status) and its slots."""
 
-    Attributes:
-        finding: a name within these tables.
-        template: of the presence, with slots {a}, {side}, {place}, {grade}, {size}, {number}, {change}.
-        denied: the sentence when it is absent; empty if reports just leave it out.
-        slots: slot -> values it can have; the first slot's word may follow {a}.
-        values: the values in this report; None: absent.
-    """
+    text: str
+    findings: tuple[str, ...]
+    status: str
+    slots: tuple[Slot, ...] = ()
 
-    finding: str
-    template: str
-    denied: str
-    slots: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    values: tuple[tuple[str, str], ...] | None = None
+
+@dataclass(frozen=True)
+class Report:
+    """A report; ``layout`` is what stands before it and between its statements."""
+
+    id: str
+    domain: str
+    statements: tuple[Statement, ...]
+    layout: tuple[str, str] = ("", " ")
 
     @property
     def text(self) -> str:
-        """The sentence; "a" or "an" by the letter that follows."""
-        if self.values is None:
-            return self.denied
-        text = self.template
-        for name, value in self.values:
-            text = text.replace("{" + name + "}", value)
-        if "{a}" in text or "{A}" in text:
-            for mark, word in (("{a} ", "a"), ("{A} ", "A")):
-                while mark in text:
-                    at = text.index(mark) + len(mark)
-                    article = word + ("n" if text[at] in "aeiou8" or text.startswith("11 ", at) else "")
-                    text = text.replace(mark, article + " ", 1)
-        return text[0].upper() + text[1:]
-
-    def drawn(self, generator: random.Random) -> "Statement":
-        """With values for every slot."""
-        return replace(self, values=tuple((name, generator.choice(values)) for name, values in self.slots.items()))
+        return self.layout[0] + self.layout[1].join(statement.text for statement in self.statements)
 
 
-LOBES = ("upper lobe", "lower lobe")
-GRADES = ("mild", "moderate", "severe")
-EXTENTS = ("small", "moderate", "large")
-
-DOMAINS: dict[str, list[Statement]] = {
-    "chest_xray": [
-        Statement(
-            "heart",
-            "The heart is {grade} enlarged.",
-            "Heart size is normal.",
-            {"grade": ("mildly", "moderately", "severely")},
-        ),
-        Statement(
-            "effusion",
-            "There is {a} {grade} {side} pleural effusion.",
-            "There is no pleural effusion.",
-            {"grade": EXTENTS, "side": SIDES},
-        ),
-        Statement(
-            "pneumothorax",
-            "A {grade} {side} pneumothorax is seen.",
-            "No pneumothorax is seen.",
-            {"grade": EXTENTS, "side": SIDES},
-        ),
-        Statement(
-            "nodule",
-            "{A} {size} nodule projects over the {side} {place}.",
-            "No pulmonary nodule is identified.",
-            {"size": ("6 mm", "8 mm", "1.5 cm", "11 mm"), "side": SIDES, "place": ("upper lung", "lower lung")},
-        ),
-        Statement(
-            "consolidation",
-            "Consolidation is present in the {side} {place}.",
-            "No focal consolidation is present.",
-            {"side": SIDES, "place": LOBES},
-        ),
-        Statement("edema", "{grade} pulmonary edema is noted.", "No pulmonary edema.", {"grade": GRADES}),
-        Statement("atelectasis", "{grade} atelectasis at the {side} base.", "", {"grade": GRADES, "side": SIDES}),
-        Statement("pacemaker", "A {side} chest wall pacemaker is in place.", "", {"side": SIDES}),
-        Statement("hernia", "{A} {grade} hiatal hernia is noted.", "", {"grade": EXTENTS}),
-        Statement(
-            "fracture",
-            "There are {number} healed {side} rib fractures.",
-            "No acute fracture.",
-            {"number": ("two", "three", "multiple"), "side": SIDES},
-        ),
-        Statement("scoliosis", "There is {grade} scoliosis.", "", {"grade": GRADES}),
-        Statement("granuloma", "A calcified granuloma in the {side} {place}.", "", {"side": SIDES, "place": LOBES}),
-    ],
-    "chest_ct": [
-        Statement(
-            "embolism",
-            "There is pulmonary embolism on the {side}.",
-            "No evidence of pulmonary embolism.",
-            {"side": SIDES},
-        ),
-        Statement(
-            "nodule",
-            "There is {a} {size} solid nodule in the {side} {place}.",
-            "No suspicious pulmonary nodule.",
-            {"size": ("4 mm", "9 mm", "1.2 cm"), "side": SIDES, "place": LOBES},
-        ),
-        Statement("emphysema", "{grade} centrilobular emphysema.", "No emphysema.", {"grade": GRADES}),
-        Statement(
-            "bronchiectasis",
-            "{grade} bronchiectasis in the {side} {place}.",
-            "No bronchiectasis.",
-            {"grade": GRADES, "side": SIDES, "place": LOBES},
-        ),
-        Statement(
-            "nodes",
-            "{number} enlarged mediastinal lymph nodes are seen.",
-            "No mediastinal lymphadenopathy.",
-            {"number": ("Two", "Three", "Multiple")},
-        ),
-        Statement(
-            "pericardial", "There is {a} {grade} pericardial effusion.", "No pericardial effusion.", {"grade": EXTENTS}
-        ),
-        Statement(
-            "effusion",
-            "{A} {grade} {side} pleural effusion is {change}.",
-            "No pleural effusion.",
-            {"grade": EXTENTS, "side": SIDES, "change": ("unchanged", "increased", "decreased")},
-        ),
-        Statement("coronary", "{grade} coronary artery calcifications are noted.", "", {"grade": GRADES}),
-        Statement(
-            "opacity",
-            "Ground-glass opacity in the {side} {place}.",
-            "No ground-glass opacity.",
-            {"side": SIDES, "place": LOBES},
-        ),
-        Statement(
-            "thyroid",
-            "{A} {size} thyroid nodule on the {side}.",
-            "The thyroid gland is unremarkable.",
-            {"size": ("7 mm", "1.4 cm"), "side": SIDES},
-        ),
-    ],
-    "brain_mr": [
-        Statement(
-            "infarct",
-            "There is an acute infarct in the {side} {place} lobe.",
-            "No acute infarct.",
-            {"side": SIDES, "place": ("frontal", "parietal", "occipital")},
-        ),
-        Statement(
-            "hemorrhage",
-            "A {size} hemorrhage is seen in the {side} {place} lobe.",
-            "There is no intracranial hemorrhage.",
-            {"size": ("12 mm", "2 cm"), "side": SIDES, "place": ("frontal", "temporal")},
-        ),
-        Statement(
-            "subdural",
-            "{A} {size} {side} subdural hematoma.",
-            "No subdural hematoma.",
-            {"size": ("5 mm", "9 mm"), "side": SIDES},
-        ),
-        Statement("shift", "There is {size} of midline shift.", "No midline shift.", {"size": ("3 mm", "6 mm")}),
-        Statement("atrophy", "{grade} cerebral atrophy is present.", "", {"grade": GRADES}),
-        Statement(
-            "white matter",
-            "There are {grade} white matter hyperintensities.",
-            "No white matter lesions.",
-            {"grade": ("mild", "moderate", "extensive")},
-        ),
-        Statement(
-            "meningioma",
-            "{A} {size} meningioma along the {side} {place} convexity.",
-            "No meningioma.",
-            {"size": ("11 mm", "2.4 cm"), "side": SIDES, "place": ("frontal", "parietal")},
-        ),
-        Statement("hydrocephalus", "There is {grade} hydrocephalus.", "No hydrocephalus.", {"grade": GRADES}),
-        Statement(
-            "sinus",
-            "{grade} mucosal thickening of the {side} maxillary sinus.",
-            "The paranasal sinuses are clear.",
-            {"grade": GRADES, "side": SIDES},
-        ),
-        Statement(
-            "ventricles",
-            "The ventricles are {grade} enlarged.",
-            "The ventricles are normal in size.",
-            {"grade": ("mildly", "moderately")},
-        ),
-    ],
-    "abdomen": [
-        Statement("steatosis", "There is {grade} hepatic steatosis.", "No hepatic steatosis.", {"grade": GRADES}),
-        Statement(
-            "liver",
-            "{A} {size} lesion is seen in segment {place} of the liver.",
-            "No focal liver lesion.",
-            {"size": ("9 mm", "1.8 cm"), "place": ("2", "4", "6", "7")},
-        ),
-        Statement(
-            "stone",
-            "There is {a} {size} stone in the {place} of the {side} kidney.",
-            "No renal calculi.",
-            {"size": ("3 mm", "5 mm", "1.1 cm"), "place": ("lower pole", "upper pole"), "side": SIDES},
-        ),
-        Statement(
-            "hydronephrosis", "{grade} {side} hydronephrosis.", "No hydronephrosis.", {"grade": GRADES, "side": SIDES}
-        ),
-        Statement(
-            "gallstones", "{number} gallstones are seen.", "No gallstones.", {"number": ("Two", "Three", "Multiple")}
-        ),
-        Statement(
-            "spleen",
-            "The spleen is {grade} enlarged.",
-            "The spleen is normal in size.",
-            {"grade": ("mildly", "markedly")},
-        ),
-        Statement("ascites", "There is {grade} ascites.", "No ascites.", {"grade": ("mild", "moderate", "large")}),
-        Statement(
-            "cyst",
-            "{A} {size} cyst in the {side} kidney.",
-            "No renal cyst.",
-            {"size": ("1.3 cm", "2.2 cm"), "side": SIDES},
-        ),
-        Statement(
-            "aneurysm",
-            "{A} {size} infrarenal abdominal aortic aneurysm.",
-            "The abdominal aorta is normal in caliber.",
-            {"size": ("3.6 cm", "4.1 cm")},
-        ),
-        Statement(
-            "adrenal",
-            "{A} {size} {side} adrenal nodule.",
-            "The adrenal glands are normal.",
-            {"size": ("12 mm", "2 cm"), "side": SIDES},
-        ),
-        Statement("diverticulosis", "{grade} sigmoid diverticulosis.", "", {"grade": ("mild", "extensive")}),
-        Statement("appendix", "Findings of acute appendicitis.", "The appendix is normal.", {}),
-    ],
-}
+def article(text: str) -> str:
+    """``text`` with "a" and "an" as the next word asks, also where render has marked that word."""
+    pattern = r"\b([Aa])(?:\(n\)|n)? (?=(?:\x00\w+\x01)?(8|11\b|18\b|[aeiou])?)"
+    return re.sub(pattern, lambda found: f"{found[1]}{'n' if found[2] else ''} ", text)
 
 
-def true_report(domain: str, generator: random.Random) -> list[Statement]:
-    """Three to eight statements in the domain's order, about half of them present."""
-    pool = DOMAINS[domain]
-    picked = sorted(generator.sample(range(len(pool)), generator.randint(3, 8)))
-    made = []
-    for place in picked:
-        statement = pool[place]
-        absent = bool(statement.denied) and generator.random() < 0.5
-        made.append(statement if absent else statement.drawn(generator))
-    return made
+def render(template: str, findings: tuple[str, ...], draw: random.Random) -> Statement:
+    """A statement of ``template`` with drawn words."""
+    mark, body = template[0], template[2:]
+    words = {}
+
+    def fill(found: re.Match[str]) -> str:
+        name = found[1].lower()
+        words[name] = draw.choice(SLOTS[name][1])
+        return f"\0{name}\1{words[name]}\0"
+
+    marked = article(re.sub(r"\{(\w+)\}", fill, body))
+    slots, text = [], ""
+    for index, part in enumerate(marked.split("\0")):
+        if index % 2:
+            name, word = part.split("\1")
+            slots.append(Slot(name, len(text), len(text) + len(word)))
+            text += word
+        else:
+            text += part
+    return Statement(text[0].upper() + text[1:], findings, _STATUS[mark], tuple(slots))
 
 
-def as_text(statements: list[Statement]) -> str:
-    """The report in one paragraph."""
-    return " ".join(statement.text for statement in statements)
+def reports(seed: int = 0) -> list[Report]:
+    """The 120 reports, 3-8 statements each, no finding twice; the same for the same seed."""
+    return [
+        _report(f"{domain}-{number:03}", domain, random.Random(f"{seed} {domain} {number}"))
+        for domain, count in NUMBERS.items()
+        for number in range(count)
+    ]
+
+
+def _report(name: str, domain: str, draw: random.Random) -> Report:
+    wanted = draw.randint(3, 8)
+    keys = list(TABLE[domain])
+    draw.shuffle(keys)
+    statements: list[Statement] = []
+    for key in keys:
+        findings = tuple(key.split())
+        said = {finding for statement in statements for finding in statement.findings}
+        if len(statements) < wanted and not said & set(findings):
+            made = render(draw.choice(TABLE[domain][key]), findings, draw)
+            if _consistent([*statements, made]):
+                statements.append(made)
+    layout = draw.choices([("", " "), ("FINDINGS: ", " "), ("", "\n")], [8, 1, 1])[0]
+    return Report(name, domain, tuple(statements), layout)
+
+
+def _consistent(statements: list[Statement]) -> bool:
+    present = {name for statement in statements if statement.status != "absent" for name in statement.findings}
+    absent = {name for statement in statements if statement.status == "absent" for name in statement.findings}
+    clear = any(_LUNGS_CLEAR.search(statement.text) for statement in statements)
+    denied = any(general in absent and special in present for general, special in _INCLUDED)
+    return not denied and not (clear and present & _IN_LUNGS)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a report by full stops and white space, without a heading."""
+    yield from re.split(r"(?<=\.)\s+", re.sub(r"^[A-Z]+: ", "", text).strip())

@@ -1,8 +1,8 @@
 """Sentence labels against an injector that knows which sentences it made wrong, and nothing of the lexicon."""
 
 import pytest
-from data.injector import Wrong, inject
-from data.true_reports import DOMAINS
+from data.drawn_errors import Wrong, inject
+from data.drawn_reports import DOMAINS
 
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig

@@ -3,8 +3,8 @@
 from collections import Counter
 
 import pytest
-from data.injector import inject
-from data.true_reports import DOMAINS
+from data.drawn_errors import inject
+from data.drawn_reports import DOMAINS
 from data.wellformed import faults, words
 
 from medpo_cli.io.context import Context

@@ -51,7 +51,8 @@ class Normality(Entry, frozen=True):
 class Cues(Entry, frozen=True):
     """Triggers of negation and uncertainty, what ends their reach, small words of structure.
 
-    ``verbs`` mark full sentences; a counterfactual never says what is ``impossible``.
+    ``verbs`` mark full sentences; ``passed`` may part the words of a finding, as attributes may; a
+    counterfactual never says what is ``impossible``.
     """
 
     negation_before: Phrases = []
@@ -63,6 +64,8 @@ class Cues(Entry, frozen=True):
     prepositions: Phrases = []
     ignore: Phrases = []
     silent: Phrases = []
+    tips: Phrases = []
+    passed: Phrases = []
     answers: Phrases = []
     verbs: Phrases = []
     impossible: Phrases = []

@@ -27,11 +27,15 @@ class Role(NamedTuple):
     value: str
 
 
-class Phrase(NamedTuple):
-    """The words of a lexicon phrase with the roles they can play."""
+class Node:
+    """A step in the tree of all phrases: the words that may follow, and the roles if a phrase ends here."""
 
-    words: tuple[str, ...]
-    roles: tuple[Role, ...]
+    __slots__ = ("finding", "following", "roles")
+
+    def __init__(self) -> None:
+        self.following: dict[str, Node] = {}
+        self.roles: tuple[Role, ...] = ()
+        self.finding = False
 
 
 class Lexicon:
@@ -41,7 +45,8 @@ class Lexicon:
         findings: finding id -> entry.
         normality: subjects and predicates.
         cues, attributes, swaps, closed_sets, organs: as in the file.
-        index: first word -> phrases that begin with it, longest first.
+        index: the tree of all phrases, word by word.
+        passed: words that may stand between those of a finding ("enlarged left hilum").
         digest: sha256 hex over the merged content.
     """
 
@@ -57,6 +62,8 @@ class Lexicon:
         self.verbs = frozenset(self.cues.verbs)
         _check_names(self.findings, self.normality, self.organs)
         self.index = _index(self)
+        self.attribute_parts = self.attributes.__struct_fields__
+        self.passed = frozenset(self.cues.passed) | _single_words(self.attributes)
 
 
 def load_lexicon(extra: Path | None = None) -> Lexicon:
@@ -181,7 +188,7 @@ def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
         for phrase in (*entry.normal, *entry.abnormal):
             yield phrase, Role("predicate", phrase)
     for part in lexicon.cues.__struct_fields__:
-        if part not in ("verbs", "impossible"):
+        if part not in ("verbs", "impossible", "passed"):
             for phrase in getattr(lexicon.cues, part):
                 yield phrase, Role(part, phrase)
     for organ, phrases in lexicon.organs.items():
@@ -193,6 +200,13 @@ def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
                 yield phrase, Role(part, value)
 
 
+def _single_words(attributes: Attributes) -> frozenset[str]:
+    """The attributes that are said in one word."""
+    tables: list[Table] = [getattr(attributes, part) for part in attributes.__struct_fields__]
+    words = (phrase_words(phrase) for table in tables for phrases in table.values() for phrase in phrases)
+    return frozenset(one[0] for one in words if len(one) == 1)
+
+
 def _plural(term: str) -> str:
     if term.endswith("y") and term[-2:-1] not in "aeiou":
         return term[:-1] + "ies"
@@ -201,21 +215,22 @@ def _plural(term: str) -> str:
     return term + "s"
 
 
-def _index(lexicon: Lexicon) -> dict[str, tuple[Phrase, ...]]:
-    """First word -> phrases, longest first; one term for two findings is an error."""
-    roles: dict[tuple[str, ...], dict[Role, None]] = {}
+def _index(lexicon: Lexicon) -> Node:
+    """All phrases word by word; one term for two findings is an error."""
+    root = Node()
     for phrase, role in _roles(lexicon):
         words = phrase_words(phrase)
         if not words:
             raise ConfigError(f"lexicon: {role.part}: a phrase holds no word")
-        known = roles.setdefault(words, {})
-        for other in known:
+        node = root
+        for word in words:
+            node = node.following.setdefault(word, Node())
+        for other in node.roles:
             if role.part == "finding" == other.part and role.value != other.value:
                 raise ConfigError(
                     f"lexicon: findings.{role.value}.terms: {' '.join(words)} is also findings.{other.value}'s"
                 )
-        known[role] = None
-    grouped: dict[str, list[Phrase]] = {}
-    for words, found in roles.items():
-        grouped.setdefault(words[0], []).append(Phrase(words, tuple(found)))
-    return {first: tuple(sorted(group, key=lambda phrase: -len(phrase.words))) for first, group in grouped.items()}
+        if role not in node.roles:
+            node.roles = (*node.roles, role)
+            node.finding = node.finding or role.part == "finding"
+    return root

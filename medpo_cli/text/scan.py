@@ -3,22 +3,30 @@
 import re
 from typing import NamedTuple
 
-from medpo_cli.text.lexicon import Lexicon
+from medpo_cli.text.lexicon import Lexicon, Node
 from medpo_cli.text.words import Token, tokens
 
 _NUMBER = r"\d+(?:\.\d+)?"
+_UNIT = r"mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?"
 _SIZE = re.compile(
-    rf"(?<![\w.])(?P<one>{_NUMBER})(?:\s*(?:mm|cm)?\s*[x×]\s*(?P<two>{_NUMBER}))?"
-    rf"(?:\s*(?:mm|cm)?\s*[x×]\s*(?P<three>{_NUMBER}))?[\s-]*(?P<unit>mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b",
+    rf"(?<![\w.])(?P<one>{_NUMBER})(?:\s*-?\s*(?:{_UNIT})?\s*(?:[x×]|by|to|-|–)\s*(?P<two>{_NUMBER}))?"
+    rf"(?:\s*-?\s*(?:{_UNIT})?\s*(?:[x×]|by)\s*(?P<three>{_NUMBER}))?[\s-]*(?P<unit>{_UNIT})\b",
     re.IGNORECASE,
 )
 # a measurement that is not the finding's: an earlier one, a bound, a distance
 _NOT_ITS_SIZE = re.compile(
-    r"(?:previously|formerly|smaller than|less than|greater than|larger than|under|over|from|was|<|>)\s*$",
+    r"(?:previously|formerly|prior|smaller than|less than|greater than|larger than|under|over|from|was|were|<|>)"
+    r"(?: approximately| about| measuring| measured)?\s*$",
     re.IGNORECASE,
 )
-_DISTANCE = re.compile(r"\s*(?:above|below|from|proximal to|distal to|beyond|past)\b", re.IGNORECASE)
+_DISTANCE = re.compile(
+    r"\s*(?:above|below|from|proximal to|distal to|beyond|past|cranial to|caudal to|superior to|inferior to)\b"
+    r"|\s*\(?(?:previously|before|on the prior)\b",
+    re.IGNORECASE,
+)
 _CLOSING = frozenset(".!?:;()[]")
+_JOINING = frozenset({",", "and", "or", "/"})
+_MOST_SKIPPED = 6
 
 
 class Item(NamedTuple):
@@ -35,10 +43,10 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
     words = tokens(sentence)
     items: list[Item] = []
     position = 0
-    index = lexicon.index
+    root = lexicon.index
     while position < len(words):
         word, start, end = words[position]
-        if word in index:
+        if word in root.following:
             length = _match(words, position, lexicon, items)
             if length:
                 position += length
@@ -57,18 +65,60 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
 
 
 def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item]) -> int:
-    """Append the items of the longest phrase at ``position``; returns its number of words."""
-    for phrase in lexicon.index[words[position].word]:
-        length = len(phrase.words)
-        if position + length <= len(words) and all(
-            words[position + offset].word == phrase.words[offset] for offset in range(1, length)
-        ):
-            start, end = words[position].start, words[position + length - 1].end
-            if _leads(words, position, length, phrase.roles[-1].part):
-                return length
-            items.extend(Item(part, value, start, end) for part, value in phrase.roles if part != "answers")
-            return length
+    """Append the items of the longest phrase at ``position``; returns its number of words.
+
+    The words of a finding may be parted by attributes of it ("elevation of the right hemidiaphragm",
+    "enlarged hilar or mediastinal lymph nodes"); these are marked as well.
+    """
+    node, place, best, inner = lexicon.index, position, 0, ()
+    found: Node | None = None
+    skipped: list[int] = []
+    while place < len(words):
+        following = node.following.get(words[place].word)
+        if following is None:
+            if place == position or not node.following:
+                break
+            stride = _stride(words, place, node, lexicon)
+            if not stride:
+                break
+            skipped += range(place, place + stride)
+            place += stride
+            continue
+        node, place = following, place + 1
+        if node.roles and (not skipped or node.finding):
+            found, best, inner = node, place - position, tuple(skipped)
+    if found is None:
+        return 0
+    start, end = words[position].start, words[position + best - 1].end
+    if _leads(words, position, best, found.roles[-1].part):
+        return best
+    items.extend(Item(part, value, start, end) for part, value in found.roles if part != "answers")
+    if best > 1 and found.finding:
+        _mark_inner(words, position, best, inner, lexicon, items)
+    return best
+
+
+def _stride(words: list[Token], place: int, node: Node, lexicon: Lexicon) -> int:
+    """How many words to pass over before the phrase goes on: attributes, in a list or not; 0 if it does not."""
+    for number in range(place, min(place + _MOST_SKIPPED, len(words))):
+        word = words[number].word
+        if number > place and word in node.following and words[number - 1].word not in _JOINING:
+            return number - place
+        if word not in lexicon.passed and (number == place or word not in _JOINING):
+            return 0
     return 0
+
+
+def _mark_inner(
+    words: list[Token], position: int, length: int, skipped: tuple[int, ...], lexicon: Lexicon, items: list[Item]
+) -> None:
+    """Attributes among the words passed over, and organs among those of the finding ("aortic dissection")."""
+    for number in range(position, position + length):
+        word, start, end = words[number]
+        node = lexicon.index.following.get(word)
+        if node is not None:
+            wanted = lexicon.attribute_parts if number in skipped else ("organ",)
+            items.extend(Item(part, value, start, end) for part, value in node.roles if part in wanted)
 
 
 def _leads(words: list[Token], position: int, length: int, part: str) -> bool:

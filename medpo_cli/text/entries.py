@@ -51,6 +51,7 @@ class Normality(Entry, frozen=True):
 class Cues(Entry, frozen=True):
     """Triggers of negation and uncertainty, what ends their reach, small words of structure.
 
+    ``nouns`` says what an abnormal predicate is called as a noun ("enlarged": "enlargement of the heart");
     ``verbs`` mark full sentences; ``passed`` may part the words of a finding, as attributes may; a
     counterfactual never says what is ``impossible``.
     """
@@ -65,6 +66,7 @@ class Cues(Entry, frozen=True):
     ignore: Phrases = []
     silent: Phrases = []
     tips: Phrases = []
+    nouns: Table = {}
     passed: Phrases = []
     answers: Phrases = []
     verbs: Phrases = []

@@ -52,7 +52,7 @@ class Lexicon:
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.findings: dict[str, Finding] = dict(content["findings"])
-        self.normality: list[Normality] = list(content["normality"])
+        self.normality: list[Normality] = [_with_nouns(one, content["cues"]) for one in content["normality"]]
         self.cues: Cues = content["cues"]
         self.attributes: Attributes = content["attributes"]
         self.swaps: Swaps = content["swaps"]
@@ -176,6 +176,12 @@ def _lists(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> d
     return {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
 
 
+def _with_nouns(entry: Normality, cues: Cues) -> Normality:
+    """The entry with its abnormal predicates as nouns too: "enlarged", "enlargement"."""
+    nouns = [noun for word in entry.abnormal for noun in cues.nouns.get(word, [])]
+    return msgspec.structs.replace(entry, abnormal=[*entry.abnormal, *nouns])
+
+
 def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
     """Every phrase of the lexicon with its part and value."""
     for key, finding in lexicon.findings.items():
@@ -188,7 +194,7 @@ def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
         for phrase in (*entry.normal, *entry.abnormal):
             yield phrase, Role("predicate", phrase)
     for part in lexicon.cues.__struct_fields__:
-        if part not in ("verbs", "impossible", "passed"):
+        if part not in ("verbs", "impossible", "passed", "nouns"):
             for phrase in getattr(lexicon.cues, part):
                 yield phrase, Role(part, phrase)
     for organ, phrases in lexicon.organs.items():

@@ -19,6 +19,7 @@ _NOT_ITS_SIZE = re.compile(
     r"(?: approximately| about| measuring| measured)?\s*$",
     re.IGNORECASE,
 )
+_GROWN = re.compile(rf"\bfrom\s+{_NUMBER}\s*(?:{_UNIT})?\s+to\s+$", re.IGNORECASE)
 _DISTANCE = re.compile(
     r"\s*(?:above|below|from|proximal to|distal to|beyond|past|cranial to|caudal to|superior to|inferior to)\b"
     r"|\s*\(?(?:previously|before|on the prior)\b",
@@ -131,9 +132,16 @@ def _sizes(sentence: str) -> list[Item]:
     """Measurements; the value is the largest dimension in millimetres."""
     found = []
     for size in _SIZE.finditer(sentence):
+        if size["two"] and _GROWN.search(sentence, 0, size.start("two")):  # "from 6 to 9 mm"
+            found.append(_size(size, ("two",), size.start("two")))
+            continue
         if _NOT_ITS_SIZE.search(sentence, 0, size.start()) or _DISTANCE.match(sentence, size.end()):
             continue
-        factor = 10.0 if size["unit"].lower().startswith("c") else 1.0
-        largest = max(float(size[name]) for name in ("one", "two", "three") if size[name])
-        found.append(Item("size_mm", f"{largest * factor:.6g}", size.start(), size.end()))
+        found.append(_size(size, ("one", "two", "three"), size.start()))
     return found
+
+
+def _size(size: re.Match[str], names: tuple[str, ...], start: int) -> Item:
+    factor = 10.0 if size["unit"].lower().startswith("c") else 1.0
+    largest = max(float(size[name]) for name in names if size[name])
+    return Item("size_mm", f"{largest * factor:.6g}", start, size.end())

@@ -10,6 +10,7 @@ _ATTRIBUTES = frozenset(ATTRIBUTES)
 _SEPARATORS = frozenset({"joins", "breakers", "negation_before", "uncertain_before"})
 _FRONT = frozenset({"on", "in", "at", "in the", "on the", "at the", "within", "within the"})
 _STILL = frozenset({"is present", "are present", "is seen with"})
+_GOES_ON = frozenset({"with a", "with an", "with the", "(", ")", "[", "]"})
 _PLACES = frozenset({"side", "location"})
 _APART = ("side", "location", "severity", "size_mm", "number")
 
@@ -133,9 +134,9 @@ def _owner(item: Item, mentions: list[Mention], items: list[Item]) -> Mention | 
 
 
 def _unless_broken(before: Mention, item: Item, items: list[Item]) -> Mention | None:
-    """``before``, unless a breaker stands between it and the attribute."""
+    """``before``, unless a breaker stands between it and the attribute; "with a basal predominance" is none."""
     between = (other for other in items if before.end <= other.start and other.end <= item.start)
-    return None if any(_ends_statement(other) for other in between) else before
+    return None if any(_ends_statement(other) and other.value not in _GOES_ON for other in between) else before
 
 
 def _ends_statement(item: Item) -> bool:

@@ -3,6 +3,7 @@
 from medpo_cli.text.mention import Mention
 from medpo_cli.text.scan import Item
 
+_BETWEEN_TWO = frozenset({"versus", "vs"})
 
 
 def decide(mention: Mention, mentions: list[Mention], number: int, items: list[Item]) -> None:
@@ -68,7 +69,7 @@ def _cue_after(mention: Mention, mentions: list[Mention], number: int, items: li
             continue
         if item.part == "breakers" and item.value not in {"is present", "are present"}:
             return None
-        if item.part == part:
+        if item.part == part and not _belongs_to_next(item, following, items):
             crossed = [other for other in following if other.start < item.start]
             joined = any(
                 other.part == "joins" and other.value in {"or", "and", "nor"}
@@ -77,3 +78,12 @@ def _cue_after(mention: Mention, mentions: list[Mention], number: int, items: li
             )
             return item if not crossed or joined else None
     return None
+
+
+def _belongs_to_next(cue: Item, following: list[Mention], items: list[Item]) -> bool:
+    """A cue that doubts what follows it where something does: "opacity is likely atelectasis"."""
+    both = any(other.part.endswith("_before") and other[2:] == cue[2:] for other in items)
+    if not both or cue.value in _BETWEEN_TWO:
+        return False
+    ends = min((item.start for item in items if item.part == "breakers" and item.start >= cue.end), default=None)
+    return any(mention.start >= cue.end and (ends is None or mention.start < ends) for mention in following)

@@ -93,7 +93,11 @@ def _meant(mention: Mention, items: list[Item], lexicon: Lexicon) -> tuple[str, 
     entry = None if mention.normality else lexicon.findings[mention.findings[0]]
     if entry is None or not (entry.elsewhere or entry.generic):
         return mention.findings
-    organs = [item for item in items if item.part == "organ" and item.value in entry.elsewhere]
+    organs = [item for item in items if item.part == "organ"]
+    own = {item.value for item in organs if mention.start <= item.start and item.end <= mention.end}
+    if own and not own & entry.elsewhere.keys():
+        return mention.findings
+    organs = [item for item in organs if item.value in entry.elsewhere]
     if organs:
         nearest = min(organs, key=lambda item: max(item.start - mention.end, mention.start - item.end))
         return (entry.elsewhere[nearest.value],)

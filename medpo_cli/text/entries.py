@@ -52,8 +52,9 @@ class Cues(Entry, frozen=True):
     """Triggers of negation and uncertainty, what ends their reach, small words of structure.
 
     ``nouns`` says what an abnormal predicate is called as a noun ("enlarged": "enlargement of the heart");
-    ``verbs`` mark full sentences; ``passed`` may part the words of a finding, as attributes may; a
-    counterfactual never says what is ``impossible``.
+    ``verbs`` mark full sentences; ``passed`` may part the words of a finding, as attributes may, and
+    ``adverbs`` those of a cue; ``spellings`` are British for American letters; a counterfactual never says
+    what is ``impossible``.
     """
 
     negation_before: Phrases = []
@@ -68,6 +69,8 @@ class Cues(Entry, frozen=True):
     tips: Phrases = []
     nouns: Table = {}
     passed: Phrases = []
+    adverbs: Phrases = []
+    spellings: Table = {}
     answers: Phrases = []
     verbs: Phrases = []
     impossible: Phrases = []

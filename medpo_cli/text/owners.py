@@ -1,6 +1,7 @@
 """Which attribute describes which finding, and one finding that is said to be in two places."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
 from medpo_cli.text.fact import ATTRIBUTES
 from medpo_cli.text.mention import Mention
 from medpo_cli.text.scan import Item
@@ -11,6 +12,8 @@ _SEPARATORS = frozenset({"joins", "breakers", "negation_before", "uncertain_befo
 _FRONT = frozenset({"on", "in", "at", "in the", "on the", "at the", "within", "within the"})
 _STILL = frozenset({"is present", "are present", "is seen with"})
 _GOES_ON = frozenset({"with a", "with an", "with the", "(", ")", "[", "]"})
+_LISTS = frozenset({",", "and", "and the", "and a", "and an", "as well as"})
+_ENDING = frozenset({"breakers", "joins", "negation_before", "negation_after", "uncertain_before"})
 _PLACES = frozenset({"side", "location"})
 _APART = ("side", "location", "severity", "size_mm", "number")
 
@@ -24,8 +27,9 @@ def give_attributes(mentions: list[Mention], items: list[Item]) -> None:
         owner = _owner(item, mentions, items)
         if owner is None or (item.part in _PLACES and _is_of_the_tip(item, owner, items)):
             continue
-        owner.said.append(item)
-        owner.attributes.setdefault(item.part, item)
+        for one in (owner, *(_listed(item, owner, mentions, items) if item.part == "change" else ())):
+            one.said.append(item)
+            one.attributes.setdefault(item.part, item)
         if item.part == "side" and item.end <= mentions[0].start and items[0].part == "prepositions":
             fronted = item if items[0].value in _FRONT else None
     if fronted is not None:
@@ -33,6 +37,23 @@ def give_attributes(mentions: list[Mention], items: list[Item]) -> None:
             if "side" not in mention.attributes:
                 mention.attributes["side"] = fronted
                 mention.said.append(fronted)
+
+
+def _listed(item: Item, owner: Mention, mentions: list[Mention], items: list[Item]) -> Iterator[Mention]:
+    """The findings listed before ``owner`` that "are unchanged" with it."""
+    if item.start < owner.end or not any(
+        other.value == "are" and owner.end <= other.start < item.start for other in items
+    ):
+        return
+    last = owner
+    for mention in reversed(mentions[: mentions.index(owner)]):
+        between = [other for other in items if mention.end <= other.start and other.end <= last.start]
+        if not any(other.value in _LISTS for other in between) or any(
+            other.part in _ENDING and other.value not in _LISTS for other in between
+        ):
+            return
+        yield mention
+        last = mention
 
 
 def variants(said: Sequence[Item], items: list[Item]) -> list[dict[str, Item]]:

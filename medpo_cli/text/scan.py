@@ -68,8 +68,8 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
 def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item]) -> int:
     """Append the items of the longest phrase at ``position``; returns its number of words.
 
-    The words of a finding may be parted by attributes of it ("elevation of the right hemidiaphragm",
-    "enlarged hilar or mediastinal lymph nodes"); these are marked as well.
+    Adverbs may stand in a cue ("has now resolved"), attributes between the words of a finding ("elevation of
+    the right hemidiaphragm", "enlarged hilar or mediastinal lymph nodes"); these are marked as well.
     """
     node, place, best, inner = lexicon.index, position, 0, ()
     found: Node | None = None
@@ -86,7 +86,7 @@ def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item
             place += stride
             continue
         node, place = following, place + 1
-        if node.roles and (not skipped or node.finding):
+        if node.roles and (not skipped or node.parted):
             found, best, inner = node, place - position, tuple(skipped)
     if found is None:
         return 0
@@ -94,7 +94,7 @@ def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item
     if _leads(words, position, best, found.roles[-1].part):
         return best
     items.extend(Item(part, value, start, end) for part, value in found.roles if part != "answers")
-    if best > 1 and found.finding:
+    if best > 1 and found.has_organ:
         _mark_inner(words, position, best, inner, lexicon, items)
     return best
 

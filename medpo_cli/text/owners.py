@@ -6,7 +6,6 @@ from medpo_cli.text.fact import ATTRIBUTES
 from medpo_cli.text.mention import Mention
 from medpo_cli.text.scan import Item
 
-
 _ATTRIBUTES = frozenset(ATTRIBUTES)
 _SEPARATORS = frozenset({"joins", "breakers", "negation_before", "uncertain_before"})
 _FRONT = frozenset({"on", "in", "at", "in the", "on the", "at the", "within", "within the"})

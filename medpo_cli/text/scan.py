@@ -3,7 +3,8 @@
 import re
 from typing import NamedTuple
 
-from medpo_cli.text.lexicon import Lexicon, Node
+from medpo_cli.text.lexicon import Lexicon
+from medpo_cli.text.phrases import Node
 from medpo_cli.text.words import Token, tokens
 
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -71,7 +72,8 @@ def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item
     Adverbs may stand in a cue ("has now resolved"), attributes between the words of a finding ("elevation of
     the right hemidiaphragm", "enlarged hilar or mediastinal lymph nodes"); these are marked as well.
     """
-    node, place, best, inner = lexicon.index, position, 0, ()
+    node, place, best = lexicon.index, position, 0
+    inner: tuple[int, ...] = ()
     found: Node | None = None
     skipped: list[int] = []
     while place < len(words):

@@ -105,6 +105,8 @@ def _meant(mention: Mention, items: list[Item], lexicon: Lexicon) -> tuple[str, 
 
 
 def _fact(mention: Mention, finding: str, attributes: dict[str, Item], sentence: Offsets) -> Fact:
+    if mention.normality and mention.status == "absent" and "side" in attributes and attributes["side"].value == "both":
+        attributes = {name: item for name, item in attributes.items() if name != "side"}  # "both lungs are clear"
     at: dict[str, Offsets] = {"finding": (mention.start, mention.end)}
     if mention.status_at is not None:
         at["status"] = mention.status_at

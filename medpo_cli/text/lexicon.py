@@ -6,6 +6,7 @@ findings. A user's file has the same form and adds to them or replaces entries.
 
 import hashlib
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,7 @@ class Lexicon:
         self.digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
         self.verbs = frozenset(self.cues.verbs)
         _check_names(self.findings, self.normality, self.organs)
+        _check_values(self.findings, self.attributes)
         self.index = index_of(self)
         self.attribute_parts = self.attributes.__struct_fields__
         self.passed = frozenset((*self.cues.passed, *self.cues.adverbs)) | single_words(self.attributes)
@@ -54,7 +56,13 @@ def load_lexicon(extra: Path | None = None) -> Lexicon:
     Raises:
         ConfigError: the file is missing, no TOML, or an entry is wrong; names the key path.
     """
-    return _built_in() if extra is None else Lexicon(_merge(_built_in_content(), _read(Path(extra))))
+    if extra is None:
+        return _built_in()
+    over = _read(Path(extra))
+    try:
+        return Lexicon(_merge(_built_in_content(), over))
+    except ConfigError as error:  # what is wrong only beside the built-in words
+        raise ConfigError(f"lexicon {Path(extra).name}: {str(error).removeprefix('lexicon: ')}") from None
 
 
 @cache
@@ -140,6 +148,20 @@ def _check_names(findings: Mapping[str, Finding], normality: list[Normality], or
                 raise ConfigError(f"lexicon: findings.{key}.elsewhere: no organ {organ}")
             if other not in findings:
                 raise ConfigError(f"lexicon: findings.{key}.elsewhere.{organ}: no finding {other}")
+
+
+def _check_values(findings: Mapping[str, Finding], attributes: Attributes) -> None:
+    """Terms stand once, and a made-up finding gets places and grades that can be read back."""
+    for key, finding in findings.items():
+        twice = [term for term, count in Counter(finding.terms).items() if count > 1]
+        if twice:
+            raise ConfigError(f"lexicon: findings.{key}.terms: {twice[0]} stands there twice")
+        for name, part in (("locations", "location"), ("severities", "severity")):
+            table: Table = getattr(attributes, part)
+            known = {phrase for phrases in table.values() for phrase in phrases}
+            for value in getattr(finding, name):
+                if value not in known:
+                    raise ConfigError(f"lexicon: findings.{key}.{name}: {value} is not in attributes.{part}")
 
 
 def _joined(base: Any, over: Any) -> Any:

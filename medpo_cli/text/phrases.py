@@ -24,16 +24,17 @@ class Role(NamedTuple):
 class Node:
     """A step in the tree of all phrases: the words that may follow, and the roles if a phrase ends here.
 
-    The words of a ``parted`` phrase may have others between them; one that ``has_organ`` may name it.
+    The words of a ``parted`` phrase may have others between them; those of one that ``names_body`` may be
+    its organ.
     """
 
-    __slots__ = ("following", "has_organ", "parted", "roles")
+    __slots__ = ("following", "names_body", "parted", "roles")
 
     def __init__(self) -> None:
         self.following: dict[str, Node] = {}
         self.roles: tuple[Role, ...] = ()
         self.parted = False
-        self.has_organ = False
+        self.names_body = False
 
 
 def _roles(lexicon: "Lexicon") -> Iterator[tuple[str, Role]]:
@@ -88,12 +89,16 @@ def _plurals(term: str) -> Iterator[str]:
 
 
 def _spelt(phrase: str, spellings: Table) -> Iterator[str]:
-    """The phrase as it is and in British spelling."""
+    """The phrase as it is, with each of its words in British spelling, and with all of them."""
     yield phrase
+    whole = phrase
     for american, british in spellings.items():
         if american in phrase:
+            whole = whole.replace(american, british[0])
             for other in british:
                 yield phrase.replace(american, other)
+    if whole != phrase:
+        yield whole
 
 
 def index_of(lexicon: "Lexicon") -> Node:
@@ -115,5 +120,5 @@ def index_of(lexicon: "Lexicon") -> Node:
         if role not in node.roles:
             node.roles = (*node.roles, role)
             node.parted = node.parted or role.part in _PARTED
-            node.has_organ = node.has_organ or role.part in ("finding", "subject")
+            node.names_body = node.names_body or role.part in ("finding", "subject")
     return root

@@ -23,7 +23,7 @@ _NOT_ITS_SIZE = re.compile(
 _GROWN = re.compile(rf"\bfrom\s+{_NUMBER}\s*(?:{_UNIT})?\s+to\s+$", re.IGNORECASE)
 _DISTANCE = re.compile(
     r"\s*(?:above|below|from|proximal to|distal to|beyond|past|cranial to|caudal to|superior to|inferior to)\b"
-    r"|\s*\(?(?:previously|before|on the prior)\b",
+    r"|\s*\(?(?:previously|before|on the prior)\b(?!\s*(?:measur\w+\s*)?\d)",
     re.IGNORECASE,
 )
 _CLOSING = frozenset(".!?:;()[]")
@@ -72,33 +72,39 @@ def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item
     Adverbs may stand in a cue ("has now resolved"), attributes between the words of a finding ("elevation of
     the right hemidiaphragm", "enlarged hilar or mediastinal lymph nodes"); these are marked as well.
     """
-    node, place, best = lexicon.index, position, 0
-    inner: tuple[int, ...] = ()
-    found: Node | None = None
-    skipped: list[int] = []
-    while place < len(words):
-        following = node.following.get(words[place].word)
-        if following is None:
-            if place == position or not node.following:
-                break
-            stride = _stride(words, place, node, lexicon)
-            if not stride:
-                break
-            skipped += range(place, place + stride)
-            place += stride
-            continue
-        node, place = following, place + 1
-        if node.roles and (not skipped or node.parted):
-            found, best, inner = node, place - position, tuple(skipped)
+    found, best, inner = _longest(words, position, lexicon)
     if found is None:
         return 0
     start, end = words[position].start, words[position + best - 1].end
     if _leads(words, position, best, found.roles[-1].part):
         return best
     items.extend(Item(part, value, start, end) for part, value in found.roles if part != "answers")
-    if best > 1 and found.has_organ:
-        _mark_inner(words, position, best, inner, lexicon, items)
+    if best > 1 and found.names_body:
+        _mark_inner(words, position, best, found, inner, lexicon, items)
     return best
+
+
+def _longest(words: list[Token], position: int, lexicon: Lexicon) -> tuple[Node | None, int, tuple[int, ...]]:
+    """The phrase that reaches farthest, its number of words, and the places of those passed over."""
+    found: Node | None = None
+    best = 0
+    inner: tuple[int, ...] = ()
+    waiting: list[tuple[Node, int, tuple[int, ...]]] = [(lexicon.index, position, ())]
+    while waiting:
+        node, place, skipped = waiting.pop()
+        if node.roles and place - position > best and (not skipped or node.parted):
+            found, best, inner = node, place - position, skipped
+        if place == len(words) or not node.following:
+            continue
+        word = words[place].word
+        if place > position and word in lexicon.passed:
+            stride = _stride(words, place, node, lexicon)
+            if stride:
+                waiting.append((node, place + stride, (*skipped, *range(place, place + stride))))
+        following = node.following.get(word)
+        if following is not None:  # tried first: what stands there in full goes before what is passed over
+            waiting.append((following, place + 1, skipped))
+    return found, best, inner
 
 
 def _stride(words: list[Token], place: int, node: Node, lexicon: Lexicon) -> int:
@@ -113,14 +119,21 @@ def _stride(words: list[Token], place: int, node: Node, lexicon: Lexicon) -> int
 
 
 def _mark_inner(
-    words: list[Token], position: int, length: int, skipped: tuple[int, ...], lexicon: Lexicon, items: list[Item]
+    words: list[Token],
+    position: int,
+    length: int,
+    found: Node,
+    skipped: tuple[int, ...],
+    lexicon: Lexicon,
+    items: list[Item],
 ) -> None:
-    """Attributes among the words passed over, and organs among those of the finding ("aortic dissection")."""
+    """Attributes among the words passed over, organs among the others, the side of a subject ("both lungs")."""
+    named = ("organ", "side") if any(part == "subject" for part, *_ in found.roles) else ("organ",)
     for number in range(position, position + length):
         word, start, end = words[number]
         node = lexicon.index.following.get(word)
         if node is not None:
-            wanted = lexicon.attribute_parts if number in skipped else ("organ",)
+            wanted = lexicon.attribute_parts if number in skipped else named
             items.extend(Item(part, value, start, end) for part, value in node.roles if part in wanted)
 
 

@@ -9,7 +9,7 @@ from medpo_cli.text.scan import Item
 from medpo_cli.text.words import tokens
 
 _REACH = 80
-_BETWEEN = frozenset({"the", "of", "and", "or", ",", "both", "visualized", "visualised", "a", "in", "size", "for"})
+_BETWEEN = frozenset("the of and or , both a in size for configuration contour visualized visualised".split())
 _VERBS = frozenset({"is", "are"})
 
 

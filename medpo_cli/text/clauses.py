@@ -61,7 +61,7 @@ def _facts(text: str, items: list[Item], lexicon: Lexicon) -> tuple[Fact, ...]:
     for mention in mentions:
         if cue_before(mention, mentions, items, "silent") is None:
             groups = variants(mention.said, items)
-            for finding in _meant(mention, items, lexicon):
+            for finding in _meant(mention, mentions, items, lexicon):
                 facts.extend(_fact(mention, finding, group, whole) for group in groups)
     return tuple(facts)
 
@@ -88,8 +88,12 @@ def _mentions(text: str, items: list[Item], lexicon: Lexicon) -> tuple[list[Ment
     return mentions, kept
 
 
-def _meant(mention: Mention, items: list[Item], lexicon: Lexicon) -> tuple[str, ...]:
-    """What the words mean beside the organs of the sentence, the nearest first; nothing if that is needed."""
+def _meant(mention: Mention, mentions: list[Mention], items: list[Item], lexicon: Lexicon) -> tuple[str, ...]:
+    """What the words mean beside the organs of the sentence, the nearest first; nothing if that is needed.
+
+    The organ of another finding tells only what a generic word is: "no pleural effusion or nodule" is about the
+    lung, "renal stones and a cyst" about the kidney.
+    """
     entry = None if mention.normality else lexicon.findings[mention.findings[0]]
     if entry is None or not (entry.elsewhere or entry.generic):
         return mention.findings
@@ -98,10 +102,19 @@ def _meant(mention: Mention, items: list[Item], lexicon: Lexicon) -> tuple[str, 
     if own and not own & entry.elsewhere.keys():
         return mention.findings
     organs = [item for item in organs if item.value in entry.elsewhere]
+    if not entry.generic:
+        organs = [item for item in organs if not _is_of_another(item, mention, mentions)]
     if organs:
         nearest = min(organs, key=lambda item: max(item.start - mention.end, mention.start - item.end))
         return (entry.elsewhere[nearest.value],)
     return () if entry.generic else mention.findings
+
+
+def _is_of_another(item: Item, mention: Mention, mentions: list[Mention]) -> bool:
+    return any(
+        other is not mention and not other.normality and other.start <= item.start and item.end <= other.end
+        for other in mentions
+    )
 
 
 def _fact(mention: Mention, finding: str, attributes: dict[str, Item], sentence: Offsets) -> Fact:

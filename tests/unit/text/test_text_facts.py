@@ -218,6 +218,26 @@ def test_a_finding_in_a_heading_states_nothing_before_a_full_sentence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No pleural effusion or nodule.", ["pleural_effusion-", "nodule-"]),
+        ("The lungs are grossly clear of focal airspace disease, pneumothorax or effusion.",
+         ["opacity- focal", "pneumothorax-", "pleural_effusion-"]),
+        ("The lungs are clear without effusion.", ["opacity-", "consolidation-", "pleural_effusion-"]),
+        ("Enlarged left ventricle.", ["cardiomegaly+"]),
+        ("Opacity is likely atelectasis.", ["opacity+", "atelectasis?"]),
+        ("Opacity, atelectasis versus pneumonia.", ["opacity+", "atelectasis?", "pneumonia?"]),
+        ("The effusion has now completely resolved.", ["pleural_effusion-"]),
+        ("The effusion is not well seen.", ["pleural_effusion+"]),
+        ("Left dialysis catheter with its tip in the right atrium.", ["dialysis_catheter+ left"]),
+        ("The PICC and the left chest tube are unchanged.", ["picc+ stable", "chest_tube+ left stable"]),
+    ],
+)  # fmt: skip
+def test_what_real_reports_taught(text: str, expected: list[str]) -> None:
+    assert shorts(text) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "size"),
     [
         ("3-4 mm nodule.", 4.0), ("2.3 x 1.8 cm mass.", 23.0), ("1.2-cm nodule.", 12.0), ("8mm nodule.", 8.0),

@@ -40,7 +40,9 @@ def corrections(
         if settled and any(match.errors for match in group):
             operations.extend(scribe.correct(sentence, group))
     if question.report:
-        operations.extend(scribe.insertions([match for match in comparison.omitted if match.said is None]))
+        added = list(scribe.insertions([match for match in comparison.omitted if match.said is None]))
+        # a sentence of several places may have come in for a wrong one already
+        operations += [one for one in added if not any(one.text.strip() in other.text for other in operations)]
     return _apart(operations, answer.text)
 
 

@@ -52,7 +52,10 @@ class Normality(Entry, frozen=True):
 class Cues(Entry, frozen=True):
     """Triggers of negation and uncertainty, what ends their reach, small words of structure.
 
-    ``verbs`` mark full sentences; a counterfactual never says what is ``impossible``.
+    ``nouns`` says what an abnormal predicate is called as a noun ("enlarged": "enlargement of the heart");
+    ``verbs`` mark full sentences; ``passed`` may part the words of a finding, as attributes may, and
+    ``adverbs`` those of a cue; ``spellings`` are British for American letters; a counterfactual never says
+    what is ``impossible``.
     """
 
     negation_before: Phrases = []
@@ -64,6 +67,11 @@ class Cues(Entry, frozen=True):
     prepositions: Phrases = []
     ignore: Phrases = []
     silent: Phrases = []
+    tips: Phrases = []
+    nouns: Table = {}
+    passed: Phrases = []
+    adverbs: Phrases = []
+    spellings: Table = {}
     answers: Phrases = []
     verbs: Phrases = []
     impossible: Phrases = []

@@ -1,7 +1,7 @@
 """What one sentence states about one finding."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Offsets = tuple[int, int]
@@ -58,18 +58,6 @@ class Fact:
 
     def moved(self, by: int) -> "Fact":
         """The same fact in a text where the sentence starts ``by`` code points later."""
-        return Fact(
-            self.finding,
-            self.status,
-            (self.sentence[0] + by, self.sentence[1] + by),
-            self.side,
-            self.location,
-            self.severity,
-            self.size_mm,
-            self.texture,
-            self.change,
-            self.normality,
-            {name: (start + by, end + by) for name, (start, end) in self.at.items()},
-            self.number,
-            self.margin,
-        )
+        start, end = self.sentence
+        at = {name: (first + by, last + by) for name, (first, last) in self.at.items()}
+        return replace(self, sentence=(start + by, end + by), at=at)

@@ -38,6 +38,7 @@ _SILENT = (
 )
 _SPOKEN = "findings|impression|conclusion|opinion|results?|report|interpretation|chest|lungs|heart|abdomen|brain"
 _HEADING = re.compile(rf"(?:^|(?<=[.!?\n])[ \t]*)(?:(?P<silent>{_SILENT})|{_SPOKEN})[ \t]*:|\n[ \t]*\n", re.IGNORECASE)
+_OWN_HEADING = re.compile(r"(?P<words>[A-Za-z][^.!?:;\n]{0,39}):\s*$")
 
 
 def extract(text: str, lexicon: Lexicon, *, question: bool = False) -> list[Fact]:
@@ -53,13 +54,34 @@ def extract(text: str, lexicon: Lexicon, *, question: bool = False) -> list[Fact
     """
     facts: list[Fact] = []
     unheard = () if question else _unheard(text)
+    headings = _headings(text) if ":" in text else {}
     for start, end in sentences(text):
         sentence = text[start:end]
         if not question and (sentence.endswith("?") or any(a <= start < b for a, b in unheard)):
             continue
-        found = _cached(sentence, lexicon) if end - start <= _CACHED_LENGTH else sentence_facts(sentence, lexicon)
+        read = _cached if end - start <= _CACHED_LENGTH else sentence_facts
+        found = read(sentence, lexicon, headings.get(start, ""))
         facts.extend(found if start == 0 else [fact.moved(start) for fact in found])
     return facts
+
+
+def _headings(text: str) -> dict[int, str]:
+    """Start of a sentence -> the heading of its line; with a colon where it does not stand directly before."""
+    found: dict[int, str] = {}
+    heading, previous = "", 0
+    for start, end in sentences(text):
+        lead = text[previous:start]
+        if "\n" in lead:
+            heading = ""
+        elif heading and not heading.endswith(":"):
+            heading += ":"
+        own = _OWN_HEADING.search(lead)
+        if own is not None:
+            heading = own["words"]
+        if heading:
+            found[start] = heading
+        previous = end
+    return found
 
 
 def _unheard(text: str) -> tuple[Offsets, ...]:

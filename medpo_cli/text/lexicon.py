@@ -6,32 +6,19 @@ findings. A user's file has the same form and adds to them or replaces entries.
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from medpo_cli.errors import ConfigError
 from medpo_cli.text.entries import Attributes, Cues, Finding, Head, Normality, Share, Swaps, Table
-from medpo_cli.text.words import phrase_words
+from medpo_cli.text.phrases import index_of, single_words
 
 FOLDER = Path(__file__).parent / "lexicon"
-
-
-class Role(NamedTuple):
-    """What a phrase does: its part in a sentence and its canonical value."""
-
-    part: str
-    value: str
-
-
-class Phrase(NamedTuple):
-    """The words of a lexicon phrase with the roles they can play."""
-
-    words: tuple[str, ...]
-    roles: tuple[Role, ...]
 
 
 class Lexicon:
@@ -41,13 +28,14 @@ class Lexicon:
         findings: finding id -> entry.
         normality: subjects and predicates.
         cues, attributes, swaps, closed_sets, organs, urgency: as in the file.
-        index: first word -> phrases that begin with it, longest first.
+        index: the tree of all phrases, word by word.
+        passed: words that may stand between those of a finding ("enlarged left hilum").
         digest: sha256 hex over the merged content.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.findings: dict[str, Finding] = dict(content["findings"])
-        self.normality: list[Normality] = list(content["normality"])
+        self.normality: list[Normality] = [_with_nouns(one, content["cues"]) for one in content["normality"]]
         self.cues: Cues = content["cues"]
         self.attributes: Attributes = content["attributes"]
         self.swaps: Swaps = content["swaps"]
@@ -59,7 +47,10 @@ class Lexicon:
         _check_names(self.findings, self.normality, self.organs)
         if unknown := sorted(self.urgency.keys() - self.findings.keys()):
             raise ConfigError(f"lexicon: urgency.{unknown[0]}: no such finding")
-        self.index = _index(self)
+        _check_values(self.findings, self.attributes)
+        self.index = index_of(self)
+        self.attribute_parts = self.attributes.__struct_fields__
+        self.passed = frozenset((*self.cues.passed, *self.cues.adverbs)) | single_words(self.attributes)
 
 
 def load_lexicon(extra: Path | None = None) -> Lexicon:
@@ -68,7 +59,13 @@ def load_lexicon(extra: Path | None = None) -> Lexicon:
     Raises:
         ConfigError: the file is missing, no TOML, or an entry is wrong; names the key path.
     """
-    return _built_in() if extra is None else Lexicon(_merge(_built_in_content(), _read(Path(extra))))
+    if extra is None:
+        return _built_in()
+    over = _read(Path(extra))
+    try:
+        return Lexicon(_merge(_built_in_content(), over))
+    except ConfigError as error:  # what is wrong only beside the built-in words
+        raise ConfigError(f"lexicon {Path(extra).name}: {str(error).removeprefix('lexicon: ')}") from None
 
 
 @cache
@@ -159,6 +156,20 @@ def _check_names(findings: Mapping[str, Finding], normality: list[Normality], or
                 raise ConfigError(f"lexicon: findings.{key}.elsewhere.{organ}: no finding {other}")
 
 
+def _check_values(findings: Mapping[str, Finding], attributes: Attributes) -> None:
+    """Terms stand once, and a made-up finding gets places and grades that can be read back."""
+    for key, finding in findings.items():
+        twice = [term for term, count in Counter(finding.terms).items() if count > 1]
+        if twice:
+            raise ConfigError(f"lexicon: findings.{key}.terms: {twice[0]} stands there twice")
+        for name, part in (("locations", "location"), ("severities", "severity")):
+            table: Table = getattr(attributes, part)
+            known = {phrase for phrases in table.values() for phrase in phrases}
+            for value in getattr(finding, name):
+                if value not in known:
+                    raise ConfigError(f"lexicon: findings.{key}.{name}: {value} is not in attributes.{part}")
+
+
 def _joined(base: Any, over: Any) -> Any:
     """Field by field: lists are joined, tables merged with their lists joined."""
     values: dict[str, Any] = {}
@@ -175,53 +186,7 @@ def _lists(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> d
     return {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
 
 
-def _roles(lexicon: Lexicon) -> Iterator[tuple[str, Role]]:
-    """Every phrase of the lexicon with its part and value."""
-    for key, finding in lexicon.findings.items():
-        for term in finding.terms:
-            yield term, Role("finding", key)
-            yield _plural(term), Role("finding", key)
-    for number, entry in enumerate(lexicon.normality):
-        for subject in entry.subjects:
-            yield subject, Role("subject", str(number))
-        for phrase in (*entry.normal, *entry.abnormal):
-            yield phrase, Role("predicate", phrase)
-    for part in lexicon.cues.__struct_fields__:
-        if part not in ("verbs", "impossible"):
-            for phrase in getattr(lexicon.cues, part):
-                yield phrase, Role(part, phrase)
-    for organ, phrases in lexicon.organs.items():
-        for phrase in phrases:
-            yield phrase, Role("organ", organ)
-    for part in lexicon.attributes.__struct_fields__:
-        for value, phrases in getattr(lexicon.attributes, part).items():
-            for phrase in phrases:
-                yield phrase, Role(part, value)
-
-
-def _plural(term: str) -> str:
-    if term.endswith("y") and term[-2:-1] not in "aeiou":
-        return term[:-1] + "ies"
-    if term.endswith(("s", "x", "ch")):
-        return term
-    return term + "s"
-
-
-def _index(lexicon: Lexicon) -> dict[str, tuple[Phrase, ...]]:
-    """First word -> phrases, longest first; one term for two findings is an error."""
-    roles: dict[tuple[str, ...], dict[Role, None]] = {}
-    for phrase, role in _roles(lexicon):
-        words = phrase_words(phrase)
-        if not words:
-            raise ConfigError(f"lexicon: {role.part}: a phrase holds no word")
-        known = roles.setdefault(words, {})
-        for other in known:
-            if role.part == "finding" == other.part and role.value != other.value:
-                raise ConfigError(
-                    f"lexicon: findings.{role.value}.terms: {' '.join(words)} is also findings.{other.value}'s"
-                )
-        known[role] = None
-    grouped: dict[str, list[Phrase]] = {}
-    for words, found in roles.items():
-        grouped.setdefault(words[0], []).append(Phrase(words, tuple(found)))
-    return {first: tuple(sorted(group, key=lambda phrase: -len(phrase.words))) for first, group in grouped.items()}
+def _with_nouns(entry: Normality, cues: Cues) -> Normality:
+    """The entry with its abnormal predicates as nouns too: "enlarged", "enlargement"."""
+    nouns = [noun for word in entry.abnormal for noun in cues.nouns.get(word, [])]
+    return msgspec.structs.replace(entry, abnormal=[*entry.abnormal, *nouns])

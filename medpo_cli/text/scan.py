@@ -4,21 +4,31 @@ import re
 from typing import NamedTuple
 
 from medpo_cli.text.lexicon import Lexicon
+from medpo_cli.text.phrases import Node
 from medpo_cli.text.words import Token, tokens
 
 _NUMBER = r"\d+(?:\.\d+)?"
+_UNIT = r"mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?"
 _SIZE = re.compile(
-    rf"(?<![\w.])(?P<one>{_NUMBER})(?:\s*(?:mm|cm)?\s*[x×]\s*(?P<two>{_NUMBER}))?"
-    rf"(?:\s*(?:mm|cm)?\s*[x×]\s*(?P<three>{_NUMBER}))?[\s-]*(?P<unit>mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b",
+    rf"(?<![\w.])(?P<one>{_NUMBER})(?:\s*-?\s*(?:{_UNIT})?\s*(?:[x×]|by|to|-|–)\s*(?P<two>{_NUMBER}))?"
+    rf"(?:\s*-?\s*(?:{_UNIT})?\s*(?:[x×]|by)\s*(?P<three>{_NUMBER}))?[\s-]*(?P<unit>{_UNIT})\b",
     re.IGNORECASE,
 )
 # a measurement that is not the finding's: an earlier one, a bound, a distance
 _NOT_ITS_SIZE = re.compile(
-    r"(?:previously|formerly|smaller than|less than|greater than|larger than|under|over|from|was|<|>)\s*$",
+    r"(?:previously|formerly|prior|smaller than|less than|greater than|larger than|under|over|from|was|were|<|>)"
+    r"(?: approximately| about| measuring| measured)?\s*$",
     re.IGNORECASE,
 )
-_DISTANCE = re.compile(r"\s*(?:above|below|from|proximal to|distal to|beyond|past)\b", re.IGNORECASE)
+_GROWN = re.compile(rf"\bfrom\s+{_NUMBER}\s*(?:{_UNIT})?\s+to\s+$", re.IGNORECASE)
+_DISTANCE = re.compile(
+    r"\s*(?:above|below|from|proximal to|distal to|beyond|past|cranial to|caudal to|superior to|inferior to)\b"
+    r"|\s*\(?(?:previously|before|on the prior)\b(?!\s*(?:measur\w+\s*)?\d)",
+    re.IGNORECASE,
+)
 _CLOSING = frozenset(".!?:;()[]")
+_JOINING = frozenset({",", "and", "or", "/"})
+_MOST_SKIPPED = 6
 
 
 class Item(NamedTuple):
@@ -35,10 +45,10 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
     words = tokens(sentence)
     items: list[Item] = []
     position = 0
-    index = lexicon.index
+    root = lexicon.index
     while position < len(words):
         word, start, end = words[position]
-        if word in index:
+        if word in root.following:
             length = _match(words, position, lexicon, items)
             if length:
                 position += length
@@ -57,18 +67,74 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
 
 
 def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item]) -> int:
-    """Append the items of the longest phrase at ``position``; returns its number of words."""
-    for phrase in lexicon.index[words[position].word]:
-        length = len(phrase.words)
-        if position + length <= len(words) and all(
-            words[position + offset].word == phrase.words[offset] for offset in range(1, length)
-        ):
-            start, end = words[position].start, words[position + length - 1].end
-            if _leads(words, position, length, phrase.roles[-1].part):
-                return length
-            items.extend(Item(part, value, start, end) for part, value in phrase.roles if part != "answers")
-            return length
+    """Append the items of the longest phrase at ``position``; returns its number of words.
+
+    Adverbs may stand in a cue ("has now resolved"), attributes between the words of a finding ("elevation of
+    the right hemidiaphragm", "enlarged hilar or mediastinal lymph nodes"); these are marked as well.
+    """
+    found, best, inner = _longest(words, position, lexicon)
+    if found is None:
+        return 0
+    start, end = words[position].start, words[position + best - 1].end
+    if _leads(words, position, best, found.roles[-1].part):
+        return best
+    items.extend(Item(part, value, start, end) for part, value in found.roles if part != "answers")
+    if best > 1 and found.names_body:
+        _mark_inner(words, position, best, found, inner, lexicon, items)
+    return best
+
+
+def _longest(words: list[Token], position: int, lexicon: Lexicon) -> tuple[Node | None, int, tuple[int, ...]]:
+    """The phrase that reaches farthest, its number of words, and the places of those passed over."""
+    found: Node | None = None
+    best = 0
+    inner: tuple[int, ...] = ()
+    waiting: list[tuple[Node, int, tuple[int, ...]]] = [(lexicon.index, position, ())]
+    while waiting:
+        node, place, skipped = waiting.pop()
+        if node.roles and place - position > best and (not skipped or node.parted):
+            found, best, inner = node, place - position, skipped
+        if place == len(words) or not node.following:
+            continue
+        word = words[place].word
+        if place > position and word in lexicon.passed:
+            stride = _stride(words, place, node, lexicon)
+            if stride:
+                waiting.append((node, place + stride, (*skipped, *range(place, place + stride))))
+        following = node.following.get(word)
+        if following is not None:  # tried first: what stands there in full goes before what is passed over
+            waiting.append((following, place + 1, skipped))
+    return found, best, inner
+
+
+def _stride(words: list[Token], place: int, node: Node, lexicon: Lexicon) -> int:
+    """How many words to pass over before the phrase goes on: attributes, in a list or not; 0 if it does not."""
+    for number in range(place, min(place + _MOST_SKIPPED, len(words))):
+        word = words[number].word
+        if number > place and word in node.following and words[number - 1].word not in _JOINING:
+            return number - place
+        if word not in lexicon.passed and (number == place or word not in _JOINING):
+            return 0
     return 0
+
+
+def _mark_inner(
+    words: list[Token],
+    position: int,
+    length: int,
+    found: Node,
+    skipped: tuple[int, ...],
+    lexicon: Lexicon,
+    items: list[Item],
+) -> None:
+    """Attributes among the words passed over, organs among the others, the side of a subject ("both lungs")."""
+    named = ("organ", "side") if any(part == "subject" for part, *_ in found.roles) else ("organ",)
+    for number in range(position, position + length):
+        word, start, end = words[number]
+        node = lexicon.index.following.get(word)
+        if node is not None:
+            wanted = lexicon.attribute_parts if number in skipped else named
+            items.extend(Item(part, value, start, end) for part, value in node.roles if part in wanted)
 
 
 def _leads(words: list[Token], position: int, length: int, part: str) -> bool:
@@ -81,9 +147,16 @@ def _sizes(sentence: str) -> list[Item]:
     """Measurements; the value is the largest dimension in millimetres."""
     found = []
     for size in _SIZE.finditer(sentence):
+        if size["two"] and _GROWN.search(sentence, 0, size.start("two")):  # "from 6 to 9 mm"
+            found.append(_size(size, ("two",), size.start("two")))
+            continue
         if _NOT_ITS_SIZE.search(sentence, 0, size.start()) or _DISTANCE.match(sentence, size.end()):
             continue
-        factor = 10.0 if size["unit"].lower().startswith("c") else 1.0
-        largest = max(float(size[name]) for name in ("one", "two", "three") if size[name])
-        found.append(Item("size_mm", f"{largest * factor:.6g}", size.start(), size.end()))
+        found.append(_size(size, ("one", "two", "three"), size.start()))
     return found
+
+
+def _size(size: re.Match[str], names: tuple[str, ...], start: int) -> Item:
+    factor = 10.0 if size["unit"].lower().startswith("c") else 1.0
+    largest = max(float(size[name]) for name in names if size[name])
+    return Item("size_mm", f"{largest * factor:.6g}", start, size.end())

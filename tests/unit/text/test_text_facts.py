@@ -177,6 +177,80 @@ def test_offsets_point_at_the_words_of_the_text() -> None:
     assert text[slice(*facts[0].sentence)] == "No pneumothorax."
 
 
+def words_of(text: str) -> list[dict[str, str]]:
+    facts = extract(text, LEXICON)
+    return [{name: text[slice(*place)] for name, place in fact.at.items()} for fact in facts]
+
+
+def test_offsets_of_attributes_between_the_words_of_a_finding() -> None:
+    assert words_of("There is blunting of the left costophrenic angle.") == [
+        {"finding": "blunting of the left costophrenic angle", "side": "left"}
+    ]
+    assert words_of("Enlarged right axillary lymph nodes, 1.4 cm.") == [
+        {"finding": "Enlarged right axillary lymph nodes", "side": "right", "size_mm": "1.4 cm"}
+    ]
+
+
+def test_each_place_of_a_two_sided_statement_has_its_own_words() -> None:
+    first, second = words_of("Small right and moderate left pleural effusions.")
+    assert (first["severity"], first["side"]) == ("Small", "right")
+    assert (second["severity"], second["side"]) == ("moderate", "left")
+    (both,) = extract("Bilateral effusions, right greater than left.", LEXICON)
+    assert both.side == "both"
+
+
+def test_a_heading_is_read_along_and_offsets_stay_in_the_sentence() -> None:
+    text = "FINDINGS:\nLungs: Clear. No effusion.\nKidneys: 4 mm stone on the left.\nPneumothorax: None."
+    facts = extract(text, LEXICON)
+    assert [short(fact) for fact in facts] == [
+        "opacity-", "consolidation-", "pleural_effusion-", "kidney_stone+ left 4mm", "pneumothorax-",
+    ]  # fmt: skip
+    assert [text[slice(*fact.sentence)] for fact in facts] == [
+        "Clear.", "Clear.", "No effusion.", "4 mm stone on the left.", "None.",
+    ]  # fmt: skip
+    for fact in facts:
+        assert all(fact.sentence[0] <= start < end <= fact.sentence[1] for start, end in fact.at.values()), fact
+
+
+def test_a_finding_in_a_heading_states_nothing_before_a_full_sentence() -> None:
+    assert shorts("Fracture: No acute fracture is seen in the ribs.") == ["fracture-"]
+    assert shorts("Technique: CT pulmonary embolism protocol. Findings: No nodule.") == ["nodule-"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No pleural effusion or nodule.", ["pleural_effusion-", "nodule-"]),
+        ("The lungs are grossly clear of focal airspace disease, pneumothorax or effusion.",
+         ["opacity- focal", "pneumothorax-", "pleural_effusion-"]),
+        ("The lungs are clear without effusion.", ["opacity-", "consolidation-", "pleural_effusion-"]),
+        ("Enlarged left ventricle.", ["cardiomegaly+"]),
+        ("Opacity is likely atelectasis.", ["opacity+", "atelectasis?"]),
+        ("Opacity, atelectasis versus pneumonia.", ["opacity+", "atelectasis?", "pneumonia?"]),
+        ("The effusion has now completely resolved.", ["pleural_effusion-"]),
+        ("The effusion is not well seen.", ["pleural_effusion+"]),
+        ("Left dialysis catheter with its tip in the right atrium.", ["dialysis_catheter+ left"]),
+        ("The PICC and the left chest tube are unchanged.", ["picc+ stable", "chest_tube+ left stable"]),
+    ],
+)  # fmt: skip
+def test_what_real_reports_taught(text: str, expected: list[str]) -> None:
+    assert shorts(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("3-4 mm nodule.", 4.0), ("2.3 x 1.8 cm mass.", 23.0), ("1.2-cm nodule.", 12.0), ("8mm nodule.", 8.0),
+        ("Nodule has grown from 6 to 9 mm.", 9.0), ("Nodule measures 9 mm (previously 6 mm).", 9.0),
+        ("Nodule, previously 6 mm, now 9 mm.", 9.0), ("Nodules smaller than 5 mm.", None),
+        ("Endotracheal tube 4 cm above the carina.", None), ("1.4 by 1.1 by 2.0 centimetre mass.", 20.0),
+    ],
+)  # fmt: skip
+def test_sizes(text: str, size: float | None) -> None:
+    (fact,) = extract(text, LEXICON)
+    assert fact.size_mm == size
+
+
 def test_named_reads_what_a_question_asks_for() -> None:
     assert named("Is the heart enlarged?", LEXICON) == ["cardiomegaly"]
     assert named("Which side is the pleural effusion on?", LEXICON) == ["pleural_effusion"]

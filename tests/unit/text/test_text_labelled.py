@@ -4,6 +4,7 @@ The bounds are what is reached, so that a rule that loses labels is noticed; the
 """
 
 import pytest
+from data import labelled_facts as phrasings
 from data.labelled_score import score
 
 from medpo_cli.text.facts import extract
@@ -18,6 +19,12 @@ def test_labels(half: str, statements: float, labels: float) -> None:
     found = score(half, lambda text: extract(text, LEXICON))  # type: ignore[arg-type]
     assert found["statements"].share() >= statements, str(found["statements"])
     assert found["labels"].share() >= labels, str(found["labels"])
+
+
+def test_phrasings_by_class() -> None:
+    """Sentences of the rules' own author, one class of phrasing each: a list of what must keep working."""
+    found = phrasings.score("phrasings", LEXICON)["all"]
+    assert found.share >= 0.97, found
 
 
 def test_the_lexicon_covers_what_the_issue_asks_for() -> None:

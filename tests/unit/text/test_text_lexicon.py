@@ -78,6 +78,12 @@ def test_swap_words_are_surface_forms_that_the_attribute_table_knows() -> None:
             "normality",
         ),
         ("name = ", "TOML"),
+        ("name='x'\nversion='1'\n[attributes.colour]\nred = ['red']", "extra.toml: attributes.*colour"),
+        ("name='x'\nversion='1'\n[findings.a]\nname='a'\nterms=['b', 'b']", "extra.toml: findings.a.terms: b"),
+        ("name='x'\nversion='1'\n[findings.a]\nname='a'\nterms=['effusion']", "extra.toml: findings.a.terms: effusion"),
+        ("name='x'\nversion='1'\n[findings.a]\nname='a'\nterms=['b']\nlocations=['nowhere']", "a.locations: nowhere"),
+        ("name='x'\nversion='1'\n[findings.a]\nname='a'\nterms=['b']\nseverities=['awful']", "a.severities: awful"),
+        ("name='x'\nversion='1'\n[findings.a]\nname='a'\nterms=['b']\nelsewhere={moon='mass'}", "no organ moon"),
     ],
 )
 def test_a_wrong_file_is_refused_and_the_key_is_named(tmp_path: Path, text: str, named: str) -> None:
@@ -88,3 +94,32 @@ def test_a_wrong_file_is_refused_and_the_key_is_named(tmp_path: Path, text: str,
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_lexicon(tmp_path / "none.toml")
+
+
+def test_a_users_term_is_read_in_plural_and_british_spelling_and_between_attributes(tmp_path: Path) -> None:
+    extra = """name = "x"
+version = "1"
+[findings.a]
+name = "tumor of the esophageal wall"
+terms = ["wall tumor of the esophagus"]
+"""
+    lexicon = load_lexicon(write(tmp_path, extra))
+    for text in (
+        "Wall tumor of the esophagus.",
+        "Wall tumours of the oesophagus.",
+        "Wall tumor of the distal esophagus.",
+    ):
+        assert [fact.finding for fact in extract(text, lexicon)] == ["a"], text
+
+
+def test_all_domains_are_built_in() -> None:
+    some = {
+        "bronchiectasis",
+        "midline_shift",
+        "appendicitis",
+        "iabp",
+        "pulmonary_embolism",
+        "thyroid_nodule",
+        "hydroureter",
+    }
+    assert some <= set(load_lexicon().findings)

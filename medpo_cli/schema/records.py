@@ -52,17 +52,21 @@ class MaskRef(Part, frozen=True, kw_only=True):
 
 
 class Region(Part, frozen=True, kw_only=True):
-    """Where a finding is: a mask file or a box ``[x0, y0, x1, y1]`` in pixels (x right, y down)."""
+    """Where a finding is: a mask file, a box ``[x0, y0, x1, y1]`` or a polygon ``[[x, y], ...]``.
+
+    Boxes and polygons are in pixels of the displayed picture (x right, y down, 0 at its upper left corner).
+    """
 
     label: Annotated[str, Meta(min_length=1, max_length=200)]
     mask: MaskRef | None = None
     box: tuple[float, float, float, float] | None = None
+    polygon: Annotated[list[tuple[float, float]], Meta(min_length=3, max_length=10000)] | None = None
     spacing: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Exactly one of mask and box, and a box with an inside."""
-        if (self.mask is None) == (self.box is None):
-            raise ValueError("a region needs exactly one of mask and box")
+        """Exactly one of mask, box and polygon, and a box with an inside."""
+        if (self.mask, self.box, self.polygon).count(None) != 2:
+            raise ValueError("a region needs exactly one of mask, box and polygon")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise ValueError("box must be [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
 

@@ -49,6 +49,9 @@ def test_round_trip_keeps_ext_untouched() -> None:
         ({"spans": [{"kind": "side", "chosen": [-1, 0], "rejected": [0, 1], "source": "r"}]}, "$.spans[0].chosen"),
         ({"regions": [{"label": "n"}]}, "$.regions"),
         ({"regions": [{"label": "n", "box": [5, 0, 1, 9]}]}, "$.regions"),
+        ({"regions": [{"label": "n", "polygon": [[0, 0], [1, 1]]}]}, "$.regions"),
+        ({"regions": [{"label": "n", "polygon": [[0, 0], [1, 1], [2]]}]}, "$.regions"),
+        ({"regions": [{"label": "n", "box": [0, 0, 1, 9], "polygon": [[0, 0], [1, 1], [2, 0]]}]}, "$.regions"),
     ],
 )
 def test_strict(change: dict[str, object], path: str) -> None:

@@ -82,6 +82,12 @@ def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Std
     return to_records(session, lambda records: edit.run(records, config, session.context), stdout, replay=True)
 
 
+def _masks(stage: Stage, session: Session, config: schema.MasksConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import masks
+
+    return to_records(session, lambda records: masks.run(records, config, session.context), stdout)
+
+
 def _corrupt(stage: Stage, session: Session, config: schema.CorruptConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.stages import corrupt
 
@@ -164,6 +170,7 @@ STAGES = {
     for stage in (
         Stage("sample", schema.SampleConfig, _only(Case), _sample, default_input=demo_train_cases, prepare=demo_model),
         Stage("edit", schema.EditConfig, _edited, _edit),
+        Stage("masks", schema.MasksConfig, _only(Case, Sample, Pair), _masks),
         Stage("corrupt", schema.CorruptConfig, _only(Case, Sample, Pair), _corrupt),
         Stage(
             "align",

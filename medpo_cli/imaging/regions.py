@@ -111,10 +111,10 @@ def _file_mask(region: Region, image: Image, context: Context, field: str) -> Ma
         raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
     if not same_grid(image, other):
         raise RecordError("geometry-mismatch", "mask and image do not share one grid", f"{field}.mask")
-    return select(_labels(other, field), region.mask.value, field, soft=other.kind == "png")
+    return select(labels_of(other, field), region.mask.value, field, soft=other.kind == "png")
 
 
-def _labels(mask: Image, field: str) -> Array:
+def labels_of(mask: Image, field: str) -> Array:
     """``[X, Y, Z]`` whole numbers of a mask file."""
     array = mask.array
     if mask.colour:

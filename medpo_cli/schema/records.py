@@ -55,6 +55,8 @@ class Region(Part, frozen=True, kw_only=True):
     """Where a finding is: a mask file, a box ``[x0, y0, x1, y1]`` or a polygon ``[[x, y], ...]``.
 
     Boxes and polygons are in pixels of the displayed picture (x right, y down, 0 at its upper left corner).
+    ``source`` says which program found it, ``score`` how sure that is. ``circular``: the policy itself pointed
+    there, so that destroying it says nothing about where the truth lies.
     """
 
     label: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -62,6 +64,9 @@ class Region(Part, frozen=True, kw_only=True):
     box: tuple[float, float, float, float] | None = None
     polygon: Annotated[list[tuple[float, float]], Meta(min_length=3, max_length=10000)] | None = None
     spacing: tuple[float, ...] | None = None
+    source: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+:\-]{1,130}$")] | None = None
+    score: float | None = None
+    circular: bool = False
 
     def __post_init__(self) -> None:
         """Exactly one of mask, box and polygon, and a box with an inside."""

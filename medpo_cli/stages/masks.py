@@ -1,0 +1,214 @@
+"""``medpo masks``: regions for records that have none, found by a program of the user.
+
+A record whose finding is not found stays as it is and is counted; nothing else takes the region's place.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from medpo_cli.errors import ConfigError, RecordError
+from medpo_cli.imaging import nifti, regions
+from medpo_cli.imaging.geometry import from_picture, same_grid, to_picture
+from medpo_cli.imaging.image import Image, Mask, content_hash
+from medpo_cli.imaging.mask_command import Asked, Limits, MaskCommand
+from medpo_cli.imaging.read import read_image
+from medpo_cli.imaging.window import checked_source, frame_of
+from medpo_cli.io.context import Context
+from medpo_cli.io.files import write_atomic
+from medpo_cli.schema.config import MasksConfig
+from medpo_cli.schema.records import Case, MaskRef, Pair, Region
+from medpo_cli.stages.corrupt import normalised
+
+KEPT = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A mask on the image's grid, or the reason (``status``) why there is none."""
+
+    status: str
+    mask: Mask | None = None
+    score: float | None = None
+
+
+class Finder(Protocol):
+    """What finds masks."""
+
+    circular: bool
+
+    @property
+    def source(self) -> str:
+        """Who it is, for the record."""
+
+    def find(self, case: Case, asked: Asked) -> Found:
+        """The mask of a target; raises RecordError where the finder or its mask is at fault."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+def run(records: Iterable[Case], config: MasksConfig, context: Context) -> Iterator[Case]:
+    """Yield each record with a region for each finding that it is about and that was found.
+
+    Findings are those of a pair's spans, else ``config.targets``. A record keeps its regions; one with a region
+    of that label is not asked about, unless ``config.replace``.
+
+    Raises:
+        ConfigError: nothing finds masks, or the folder leaves the root.
+        UnavailableError: the finder does not work.
+    """
+    worker = _Worker(config, context)
+    context.progress.start("masks")
+    try:
+        for record in records:
+            context.check_time()
+            try:
+                done = worker.masked(record)
+            except RecordError as error:
+                context.reject(record.id, error)
+            else:
+                yield done
+            context.progress.advance()
+    finally:
+        worker.finder.close()
+    for message, count in sorted(worker.counts.items()):
+        context.progress.note(f"{message}: {count}")
+
+
+def targets_of(record: Case, config: MasksConfig) -> list[str]:
+    """What to look for: labels of a pair's edits (touching ones taken apart), else the configured words."""
+    spans = record.spans if isinstance(record, Pair) else []
+    labels = [label for span in spans if span.label for label in span.label.split("+")]
+    words = labels or [word.strip() for word in config.targets.split(",") if word.strip()]
+    return list({normalised(word): word for word in words}.values())
+
+
+def open_finder(config: MasksConfig) -> Finder:
+    """The finder that the settings name."""
+    if not config.mask_cmd:
+        raise ConfigError("mask_cmd: nothing finds the masks; name a command (docs/how-to/regions.md)")
+    return CommandFinder(config)
+
+
+class CommandFinder:
+    """Masks of ``--mask-cmd``, checked on the image's grid."""
+
+    circular = False
+
+    def __init__(self, config: MasksConfig) -> None:
+        log = Path(config.mask_log) if config.mask_log else None
+        self._command = MaskCommand(config.mask_cmd, Limits(config.mask_startup, config.mask_timeout), log)
+        self._kept: dict[tuple[bytes, int | None, str], Found] = {}
+
+    @property
+    def source(self) -> str:
+        """Its name and version."""
+        return self._command.source
+
+    def find(self, case: Case, asked: Asked) -> Found:
+        """Ask once for one image and target."""
+        key = (content_hash(asked.image), asked.frame, asked.target)
+        if key not in self._kept:
+            if len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            status, path, score = self._command.ask(asked)
+            mask = None if path is None else on_grid(path, asked)
+            self._kept[key] = Found(status, mask, score)
+        return self._kept[key]
+
+    def close(self) -> None:
+        """End the program."""
+        self._command.close()
+
+
+def on_grid(path: Path, asked: Asked) -> Mask:
+    """The mask in a file that a program wrote: NIfTI on the image's grid, or PNG on its view.
+
+    Raises:
+        RecordError: ``geometry-mismatch``, ``mask-not-binary``, ``unsupported-format``, or what reading raises.
+    """
+    other = read_image(path)
+    if other.kind == "nifti":
+        if not same_grid(asked.image, dataclasses.replace(other, frames=asked.image.frames)):
+            raise RecordError("geometry-mismatch", "the mask command's mask is not on the image's grid")
+        return regions.select(regions.labels_of(other, "$"), None, "$", soft=False)
+    if other.kind != "png":
+        raise RecordError("unsupported-format", "the mask command must write NIfTI or PNG")
+    index = frame_of(asked.image, asked.frame)
+    drawn = regions.select(regions.labels_of(other, "$"), None, "$", soft=True)[:, :, 0].T
+    if drawn.shape != to_picture(asked.image.array[:, :, index], asked.image.affine).shape[:2]:
+        raise RecordError("geometry-mismatch", "the mask command's picture is not as large as the view")
+    mask = np.zeros(asked.image.shape, bool, order="F")
+    mask[:, :, index] = from_picture(drawn, asked.image.affine)
+    return mask
+
+
+class _Worker:
+    def __init__(self, config: MasksConfig, context: Context) -> None:
+        self.config, self.context = config, context
+        self.folder = (context.root / config.folder).resolve()
+        if not context.allow_outside and not self.folder.is_relative_to(context.root.resolve()):
+            raise ConfigError("folder: it leaves the root (--allow-outside permits it)")
+        self.finder = open_finder(config)
+        self.counts: Counter[str] = Counter()
+
+    def masked(self, record: Case) -> Case:
+        """``record`` with the regions that were found."""
+        targets = targets_of(record, self.config)
+        kept = list(record.regions or [])
+        known = set() if self.config.replace else {normalised(region.label) for region in kept}
+        wanted = [target for target in targets if normalised(target) not in known]
+        if not targets:
+            self.counts["records that name nothing to look for"] += 1
+        if not wanted:
+            return record
+        ref, field = record.images[0], "$.image[0]" if isinstance(record.image, list) else "$.image"
+        image = checked_source(ref, self.context, field).image
+        if ref.frame is not None and ref.frame >= image.shape[2]:
+            raise RecordError("frame-out-of-range", "the image has no such frame", f"{field}.frame")
+        for target in wanted:
+            words = " ".join(target.replace("_", " ").split())
+            region = self._region(record, Asked(image, words, ref.frame, ref.window), target)
+            if region is not None:
+                kept = [old for old in kept if normalised(old.label) != normalised(target)] + [region]
+        return msgspec.structs.replace(record, regions=kept or None)
+
+    def _region(self, record: Case, asked: Asked, label: str) -> Region | None:
+        found = self.finder.find(record, asked)
+        status = found.status
+        if found.mask is not None:
+            status = self._refused(found.mask, found.score) or status
+        self.counts[f"targets {'found' if status == 'ok' else status}"] += 1
+        if status != "ok" or found.mask is None:
+            return None
+        return Region(
+            label=label, mask=self._written(asked.image, found.mask), source=self.finder.source, score=found.score,
+            circular=self.finder.circular,
+        )  # fmt: skip
+
+    def _refused(self, mask: Mask, score: float | None) -> str:
+        """Why a sound mask is no region; empty if it is one."""
+        if np.count_nonzero(mask) < regions.MIN_VOXELS:
+            return "too-small"
+        if regions.fraction(mask) > regions.MAX_FRACTION:
+            return "too-large"
+        return "low-score" if score is not None and score < self.config.min_score else ""
+
+    def _written(self, image: Image, mask: Mask) -> MaskRef:
+        """Reference to the mask's file, which is named by image and mask."""
+        plain = dataclasses.replace(image, array=mask.astype(np.uint8), slope=1.0, inter=0.0, inverted=False)
+        data = nifti.encode(plain, plain.array)
+        name = hashlib.blake2b(content_hash(image) + regions.region_hash(mask).encode(), digest_size=16).hexdigest()
+        path = self.folder / f"{name}.nii.gz"
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data)
+        relative = Path(os.path.relpath(path, self.context.root.resolve())).as_posix()
+        return MaskRef(path=relative, sha256=hashlib.sha256(data).hexdigest())

@@ -30,7 +30,8 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
     """Load and encode every image of a case.
 
     Regions lie on the first image, so corruption and twins replace that one. An image that was
-    destroyed by a fallback, not in its lesion, says nothing about the lesion and is left out.
+    destroyed by a fallback, not in its lesion, says nothing about the lesion and is left out; so is one that was
+    destroyed where the policy itself pointed.
 
     Raises:
         RecordError: an image or an answer cannot be used, or a twin is not a path.
@@ -47,7 +48,7 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
     def instead(ref: ImageRef, path: str) -> Question:
         return arms.question(case.prompt, [load(ref, path), *views[1:]])
 
-    if case.corrupted is not None and on_lesion(case.corrupted):
+    if case.corrupted is not None and on_lesion(case.corrupted) and not circular(case):
         asked.lesion = instead(case.corrupted.image, "$.corrupted.image")
         if case.control is not None:
             asked.control = instead(case.control.image, "$.control.image")
@@ -60,6 +61,11 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
 def on_lesion(corrupted: Corrupted) -> bool:
     """Whether the lesion itself was destroyed."""
     return corrupted.route == "lesion"
+
+
+def circular(case: Case) -> bool:
+    """Whether a region of the case is one that the policy pointed at."""
+    return any(region.circular for region in case.regions or [])
 
 
 def twins(case: Case) -> dict[str, ImageRef]:

@@ -106,6 +106,10 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
 class MasksConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo masks``."""
 
+    regions: Annotated[
+        Literal["command", "saliency"],
+        Meta(description="command: of --mask-cmd; saliency: where --model itself looks (circular as evidence)"),
+    ] = "command"
     mask_cmd: Annotated[
         str, Meta(description="command that finds masks, in its own environment (docs/how-to/regions.md)")
     ] = ""
@@ -116,6 +120,10 @@ class MasksConfig(ModelSettings, frozen=True, kw_only=True):
     mask_timeout: Annotated[float, Meta(gt=0, description="seconds that one mask may take")] = 120.0
     mask_startup: Annotated[float, Meta(gt=0, description="seconds until the command says that it is ready")] = 600.0
     mask_log: Annotated[str, Meta(description="file for what the command writes to its standard error")] = ""
+    saliency: Annotated[Literal["gradient", "occlusion", "attention"], Meta(description="how its look is measured")] = (
+        "gradient"
+    )
+    saliency_share: Annotated[float, Meta(gt=0, le=0.4, description="share of the picture that is marked")] = 0.05
     replace: Annotated[bool, Meta(description="also look for what a record has a region of; the new one holds")] = False
     folder: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "masks"
 

@@ -1,4 +1,4 @@
-"""``medpo masks``: regions for records that have none, found by a program of the user.
+"""``medpo masks``: regions for records that have none, found by a program of the user or pointed at by the policy.
 
 A record whose finding is not found stays as it is and is counted; nothing else takes the region's place.
 """
@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -26,33 +25,10 @@ from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.config import MasksConfig
 from medpo_cli.schema.records import Case, MaskRef, Pair, Region
 from medpo_cli.stages.corrupt import normalised
+from medpo_cli.stages.found import Finder, Found
+from medpo_cli.stages.saliency import WHOLE, SaliencyFinder
 
 KEPT = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """A mask on the image's grid, or the reason (``status``) why there is none."""
-
-    status: str
-    mask: Mask | None = None
-    score: float | None = None
-
-
-class Finder(Protocol):
-    """What finds masks."""
-
-    circular: bool
-
-    @property
-    def source(self) -> str:
-        """Who it is, for the record."""
-
-    def find(self, case: Case, asked: Asked) -> Found:
-        """The mask of a target; raises RecordError where the finder or its mask is at fault."""
-
-    def close(self) -> None:
-        """End it."""
 
 
 def run(records: Iterable[Case], config: MasksConfig, context: Context) -> Iterator[Case]:
@@ -88,13 +64,16 @@ def targets_of(record: Case, config: MasksConfig) -> list[str]:
     spans = record.spans if isinstance(record, Pair) else []
     labels = [label for span in spans if span.label for label in span.label.split("+")]
     words = labels or [word.strip() for word in config.targets.split(",") if word.strip()]
+    words = words or ([WHOLE] if config.regions == "saliency" else [])
     return list({normalised(word): word for word in words}.values())
 
 
-def open_finder(config: MasksConfig) -> Finder:
+def open_finder(config: MasksConfig, context: Context) -> Finder:
     """The finder that the settings name."""
+    if config.regions == "saliency":
+        return SaliencyFinder(config, context)
     if not config.mask_cmd:
-        raise ConfigError("mask_cmd: nothing finds the masks; name a command (docs/how-to/regions.md)")
+        raise ConfigError("mask_cmd: nothing finds the masks; name a command, or ask the policy (--regions saliency)")
     return CommandFinder(config)
 
 
@@ -157,7 +136,7 @@ class _Worker:
         self.folder = (context.root / config.folder).resolve()
         if not context.allow_outside and not self.folder.is_relative_to(context.root.resolve()):
             raise ConfigError("folder: it leaves the root (--allow-outside permits it)")
-        self.finder = open_finder(config)
+        self.finder = open_finder(config, context)
         self.counts: Counter[str] = Counter()
 
     def masked(self, record: Case) -> Case:

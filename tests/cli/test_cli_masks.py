@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest_cli import END, Run, case
 
+MODEL = Path(__file__).parents[2] / "medpo_cli" / "demo" / "phantom-llava"
 PLUGIN = Path(__file__).parents[1] / "data" / "mask_plugin.py"
 SAM3 = Path(__file__).parents[2] / "recipes" / "masks" / "sam3.py"
 STUB = """
@@ -77,3 +78,14 @@ def test_the_reference_program_speaks_the_protocol(medpo: Run, bare: Path) -> No
     failed = medpo("masks", "bare.jsonl", "--mask-cmd", stub, "--targets", "trouble")
     assert failed.returncode == 3
     assert "mask-error" not in failed.stdout
+
+
+def test_saliency_of_the_embedded_model(medpo: Run, bare: Path) -> None:
+    sampled = medpo("sample", "cases.jsonl", "--model", str(MODEL))
+    assert sampled.returncode == 0, sampled.stderr
+    done = medpo("masks", "--regions", "saliency", "--replace", stdin=sampled.stdout)
+    assert done.returncode == 0, done.stderr
+    assert "using the embedded demo model" in done.stderr
+    regions = json.loads(done.stdout.splitlines()[0])["regions"]
+    assert [(region["label"], region.get("circular")) for region in regions] == [("nodule", None), ("saliency", True)]
+    assert medpo("masks", "--regions", "saliency", "--model", "none", stdin=sampled.stdout).returncode == 69

@@ -104,7 +104,9 @@ def test_the_demo_model_looks_at_its_lesions(
 ) -> None:
     """Of the lesion, the most salient 5 % of the picture hold several times what chance would."""
     path = write_cases(tmp_path, images=12, split="test")
-    cases = [case for case in read_all(path) if isinstance(case, Case) and case.regions and case.reference][:12]
+    with path.open("rb") as stream:
+        records = list(read_all(stream, "cases", (Case,)))
+    cases = [case for case in records if isinstance(case, Case) and case.regions and case.reference][:12]
     shares = []
     for case in cases:
         ref = case.images[0]

@@ -7,12 +7,13 @@ import pytest
 from data.imaging_files import png
 
 from medpo_cli.errors import RecordError, UnavailableError
-from medpo_cli.evaluation.asking import circular
+from medpo_cli.evaluation.asking import circular, prepare
 from medpo_cli.imaging.read import read_image
 from medpo_cli.imaging.regions import region_mask
 from medpo_cli.io.context import Context
-from medpo_cli.schema.config import MasksConfig
+from medpo_cli.schema.config import CorruptConfig, MasksConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Policy, Region, Response, Sample, Span
+from medpo_cli.stages.corrupt import run as corrupt
 from medpo_cli.stages.masks import run
 from medpo_cli.stages.saliency import answer_of, most_salient, words_about
 
@@ -90,7 +91,15 @@ def test_a_model_is_needed_and_a_stack_needs_its_frame(root: Path, demo_model: P
     assert caught.value.reason == "file-not-found"
 
 
-def test_destroying_a_circular_region_is_no_evidence() -> None:
-    plain = Region(label="x", box=(0, 0, 4, 4))
-    assert not circular(pair(regions=[plain]))
-    assert circular(pair(regions=[plain, Region(label="x", box=(0, 0, 4, 4), circular=True)]))
+def test_destroying_a_circular_region_is_no_evidence(root: Path) -> None:
+    class Arms:
+        def question(self, prompt: str, views: list[object]) -> str:
+            return "asked"
+
+    for mark in (False, True):
+        region = Region(label="nodule", box=(40, 40, 50, 50), circular=mark)
+        case = Case(**about(regions=[region]))  # type: ignore[arg-type]
+        (destroyed,) = corrupt([case], CorruptConfig(control=False), Context(root))
+        assert circular(destroyed) is mark
+        asked = prepare(destroyed, Arms(), lambda ref, field: None, grounding=True)  # type: ignore[arg-type, return-value]
+        assert asked.lesion == (None if mark else "asked")

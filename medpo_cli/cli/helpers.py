@@ -43,6 +43,13 @@ def import_(
         Literal["report", "vqa-open", "vqa-closed"] | None, typer.Option(help="dicom: task of every case (report)")
     ] = None,
     slices: Annotated[bool, typer.Option("--slices", help="dicom: each slice is a case, not each series")] = False,
+    view: Annotated[
+        Literal["middle", "montage", "mip", "slices"] | None,
+        typer.Option(help="dicom: what is shown of several slices (middle)"),
+    ] = None,
+    shown: Annotated[
+        int | None, typer.Option(min=2, max=64, help="dicom: slices of a montage, or of --view slices (9)")
+    ] = None,
     allow_burned_in: Annotated[
         bool, typer.Option("--allow-burned-in", help="dicom: take images that may show names in their pixels")
     ] = False,
@@ -52,12 +59,14 @@ def import_(
     from medpo_cli.cli.stage import plain
 
     if form == "dicom":
-        chosen = {"images": images, "prompt": prompt, "task": task}
+        chosen = {"images": images, "prompt": prompt, "task": task, "view": view, "shown": shown}
         given = {name: value for name, value in chosen.items() if value}
         switches = {"slices": slices, "allow_burned_in": allow_burned_in, "force": force}
         plain("import", lambda: command.run_dicom(file, output, key, rejects, given | switches, on_bad=on_bad))
-    if key or prompt or task or slices or allow_burned_in:
-        raise typer.BadParameter("--key, --prompt, --task, --slices and --allow-burned-in are for dicom")
+    if key or prompt or task or slices or view or shown or allow_burned_in:
+        raise typer.BadParameter(
+            "--key, --prompt, --task, --slices, --view, --shown and --allow-burned-in are for dicom"
+        )
     plain("import", lambda: command.run_import(form, file, output, images, rejects, on_bad=on_bad, force=force))
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, Question, View
 from medpo_cli.evaluation.grounding import asserted, preference_counts
@@ -74,7 +76,7 @@ def twins(case: Case) -> dict[str, ImageRef]:
     if not isinstance(paths, dict) or not all(isinstance(path, str) and path for path in paths.values()):
         raise RecordError("twins-malformed", "twins must be an object of paths by finding", "$.ext.twins")
     first = case.images[0]
-    return {name: ImageRef(path=path, frame=first.frame, window=first.window) for name, path in paths.items()}
+    return {name: msgspec.structs.replace(first, path=path, sha256=None) for name, path in paths.items()}
 
 
 def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon, profile: Profile) -> list[list[Score]]:

@@ -34,13 +34,22 @@ class Window(Part, frozen=True, kw_only=True):
 class ImageRef(Part, frozen=True, kw_only=True):
     """One image: a path under the root, what it must hash to, and how to look at it.
 
-    ``frame`` is the index of the 2-D picture in a stack (third axis of a volume, or DICOM frame).
+    Of a stack (third axis of a volume, or DICOM frames) ``frame`` is the index of the picture that is shown;
+    or ``montage`` those that are shown beside each other, in reading order; or ``projection`` what is shown of
+    all along that axis (``max`` of the values as they look, bright over dark: MIP).
     """
 
     path: Path
     sha256: Sha256 | None = None
     frame: Annotated[int, Meta(ge=0)] | None = None
     window: Window | None = None
+    montage: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=2, max_length=64)] | None = None
+    projection: Literal["max", "min", "mean"] | None = None
+
+    def __post_init__(self) -> None:
+        """One picture of a stack."""
+        if (self.frame, self.montage, self.projection).count(None) < 2:
+            raise ValueError("an image is shown by frame, montage or projection, not by several of them")
 
 
 class MaskRef(Part, frozen=True, kw_only=True):

@@ -188,7 +188,7 @@ class Corrupter:
         """Reference to a written image, looked at as its source is."""
         self._unsynced.add(made.name)
         path = Path(os.path.relpath(self.folder / made.name, self.context.root.resolve())).as_posix()
-        return ImageRef(path=path, sha256=made.sha256, frame=ref.frame, window=image.window(ref))
+        return msgspec.structs.replace(ref, path=path, sha256=made.sha256, window=image.window(ref))
 
 
 def images_folder(config: CorruptConfig, context: Context) -> Path:

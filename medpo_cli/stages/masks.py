@@ -147,7 +147,7 @@ class _Worker:
         wanted = [target for target in targets if normalised(target) not in known]
         if not targets:
             self.counts["records that name nothing to look for"] += 1
-        if not wanted:
+        if not wanted and not self.config.lesion_slice:
             return record
         ref, field = record.images[0], "$.image[0]" if isinstance(record.image, list) else "$.image"
         image = checked_source(ref, self.context, field).image
@@ -158,7 +158,25 @@ class _Worker:
             region = self._region(record, Asked(image, words, ref.frame, ref.window), target)
             if region is not None:
                 kept = [old for old in kept if normalised(old.label) != normalised(target)] + [region]
-        return msgspec.structs.replace(record, regions=kept or None)
+        done = msgspec.structs.replace(record, regions=kept or None)
+        return self._at_lesion(done, image) if self.config.lesion_slice else done
+
+    def _at_lesion(self, record: Case, image: Image) -> Case:
+        """A case shown where most of its regions lie.
+
+        Not what was answered (samples, pairs), which must be seen as it was seen, and not boxes and polygons,
+        which lie on the slice that is shown now.
+        """
+        found = record.regions or []
+        drawn = any(region.mask is None for region in found)
+        if type(record) is not Case or isinstance(record.image, list) or not found or drawn or image.shape[2] == 1:
+            return record
+        masks = [
+            regions.region_mask(region, image, self.context, None, f"$.regions[{n}]") for n, region in enumerate(found)
+        ]
+        frame = int(np.argmax(np.count_nonzero(regions.union(masks), axis=(0, 1))))
+        shown = msgspec.structs.replace(record.image, frame=frame, montage=None, projection=None)
+        return msgspec.structs.replace(record, image=shown)
 
     def _region(self, record: Case, asked: Asked, label: str) -> Region | None:
         found = self.finder.find(record, asked)

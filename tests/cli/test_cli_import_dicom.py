@@ -99,6 +99,8 @@ def test_defaults_need_no_option(medpo: Run, clinic: Path, folder: Path) -> None
     assert (folder / "conf" / "medpo" / "import.key").stat().st_mode & 0o777 == 0o600
     again = medpo("import", "dicom", str(clinic), XDG_CONFIG_HOME=str(folder / "conf"))
     assert again.stdout == done.stdout
+    words = ("--view", "montage", "--shown", "4", "--slices")
+    assert medpo("import", "dicom", str(clinic), *words, XDG_CONFIG_HOME=str(folder / "conf")).returncode == 3
     asked = medpo("import", "dicom", str(clinic), "--prompt", "Is there a nodule?", "--task", "vqa-closed")
     record = json.loads(asked.stdout.splitlines()[0])
     assert (record["prompt"], record["task"]) == ("Is there a nodule?", "vqa-closed")
@@ -122,4 +124,5 @@ def test_bad_calls(medpo: Run, folder: Path, words: tuple[str, ...], code: int) 
 
 
 def test_options_of_dicom_are_refused_elsewhere(medpo: Run, folder: Path) -> None:
-    assert medpo("import", "slake", "cases.jsonl", "--slices").returncode == 2
+    for words in (("--slices",), ("--view", "mip"), ("--key", "k"), ("--task", "report"), ("--allow-burned-in",)):
+        assert medpo("import", "slake", "cases.jsonl", *words).returncode == 2

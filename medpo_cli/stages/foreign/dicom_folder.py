@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from medpo_cli.errors import CannotCreateError, RecordError
 from medpo_cli.imaging import nifti, phi, read
 from medpo_cli.imaging.image import Image
-from medpo_cli.imaging.window import resolve_window
+from medpo_cli.imaging.window import resolve_window, spread
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import sync_file, write_atomic
 from medpo_cli.schema.records import Case, ImageRef, Task
 
 PROMPT = "Describe the findings in this image."
 INDEX = "DICOMDIR"
+View = Literal["middle", "montage", "mip", "slices"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,9 @@ class Settings:
         prompt: question of every case.
         task: task of every case.
         slices: each slice of a CT, MR, PT or NM series is a case of its own.
+        view: what is shown of several slices or frames: the middle one, some beside each other, the maximum, or
+            some as images of their own.
+        shown: how many those are.
         allow_burned_in: take also what may show names in its pixels.
         force: replace copies that differ.
     """
@@ -40,6 +47,8 @@ class Settings:
     prompt: str = PROMPT
     task: Task = "report"
     slices: bool = False
+    view: View = "middle"
+    shown: int = 9
     allow_burned_in: bool = False
     force: bool = False
 
@@ -143,11 +152,11 @@ class _Importer:
         path = f"{self._settings.images}/{name}.nii.gz"
         digest = self._write(self._context.root / path, nifti.encode(image, image.array))
         self._count(unit.header)
-        depth = image.shape[2]
-        ref = ImageRef(path=path, sha256=digest, frame=depth // 2 if depth > 1 else None, window=resolve_window(image))
+        ref = ImageRef(path=path, sha256=digest, window=resolve_window(image))
         person = unit.header.patient or unit.header.study
         group = self._key("patient" if unit.header.patient else "study", person) if person else name
-        return Case(id=name, image=ref, prompt=self._settings.prompt, task=self._settings.task, group=group)
+        shown = looked_at(ref, image.shape[2], self._settings)
+        return Case(id=name, image=shown, prompt=self._settings.prompt, task=self._settings.task, group=group)
 
     def _image(self, unit: Unit) -> Image:
         if len(unit.paths) > 1:
@@ -173,6 +182,20 @@ class _Importer:
         for message, count in sorted(self._counts.items()):
             if count:
                 self._context.progress.warn(f"{message}: {count}")
+
+
+def looked_at(ref: ImageRef, depth: int, settings: Settings) -> ImageRef | list[ImageRef]:
+    """``ref`` with what is shown of its slices; a list where several are images of their own."""
+    some = spread(depth, settings.shown)
+    if depth == 1:
+        return ref
+    if settings.view == "mip":
+        return msgspec.structs.replace(ref, projection="max")
+    if settings.view == "middle" or len(some) == 1:
+        return msgspec.structs.replace(ref, frame=depth // 2)
+    if settings.view == "montage":
+        return msgspec.structs.replace(ref, montage=some)
+    return [msgspec.structs.replace(ref, frame=index) for index in some]
 
 
 def _allowed(path: Path) -> Image:

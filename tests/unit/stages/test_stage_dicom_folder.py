@@ -123,6 +123,19 @@ def test_a_stack_names_the_frame_to_look_at(source: Path) -> None:
     assert load_view(ref_of(case), Context(source.parent / "out")).shape == (16, 16, 3)
 
 
+def test_a_volume_may_be_shown_in_other_ways(source: Path) -> None:
+    pixels = np.arange(5 * 256, dtype=np.uint16).reshape(5, 16, 16)
+    dicom(source / "a.dcm", ct(pixels, Modality="US", NumberOfFrames=5))
+    context = Context(source.parent / "out")
+    (montage,), _ = imported(source, view="montage", shown=4)
+    assert ref_of(montage).montage == (0, 1, 3, 4)
+    assert load_view(ref_of(montage), context).shape == (32, 32, 3)
+    (mip,), _ = imported(source, view="mip")
+    assert ref_of(mip).projection == "max"
+    (several,), _ = imported(source, view="slices", shown=2)
+    assert [ref.frame for ref in several.images] == [1, 3]
+
+
 def test_copies_are_replaced_only_by_force(source: Path) -> None:
     dicom(source / "a.dcm", ct(**RADIOGRAPH))
     (case,), _ = imported(source)

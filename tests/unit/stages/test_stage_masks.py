@@ -126,6 +126,22 @@ def test_records_keep_their_regions_and_nothing_is_asked_twice(root: Path) -> No
     assert [region.box for region in replaced.regions or []] == [None, None]
 
 
+def test_a_case_may_be_shown_at_its_lesion(root: Path) -> None:
+    case = Case(id="c", image=ImageRef(path="v.nii.gz", projection="max"), prompt="?", task="report")
+    (done,), _ = masked(root, [case], targets="nodule", lesion_slice=True)
+    assert done.image == ImageRef(path="v.nii.gz", frame=2)
+    answered = pair("nodule", image="v.nii.gz", frame=1)
+    (kept,), _ = masked(root, [answered], lesion_slice=True)
+    assert kept.image == answered.image  # it was answered as it was seen
+    (region,) = done.regions or []
+    boxed = Case(
+        id="c", image=ImageRef(path="v.nii.gz", frame=0), prompt="?", task="report",
+        regions=[region, Region(label="mass", box=(0, 0, 9, 9))],
+    )  # fmt: skip
+    (kept,), _ = masked(root, [boxed], lesion_slice=True)
+    assert kept == boxed  # a box lies on the slice that is shown
+
+
 @pytest.mark.parametrize(
     ("how", "status"),
     [

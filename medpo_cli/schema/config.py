@@ -125,6 +125,7 @@ class MasksConfig(ModelSettings, frozen=True, kw_only=True):
     )
     saliency_share: Annotated[float, Meta(gt=0, le=0.4, description="share of the picture that is marked")] = 0.05
     replace: Annotated[bool, Meta(description="also look for what a record has a region of; the new one holds")] = False
+    lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
     lesion_slice: Annotated[
         bool, Meta(description="show a case's volume at the slice with most of its regions (masks only)")
     ] = False

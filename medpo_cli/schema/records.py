@@ -114,7 +114,10 @@ class Response(Part, frozen=True, kw_only=True):
 
 
 class Span(Part, frozen=True, kw_only=True):
-    """One edit operation: the differing stretch on each side, and why it was made."""
+    """One edit operation: the differing stretch on each side, and why it was made.
+
+    ``regions`` are the indices of the record's regions that show what the edit is about.
+    """
 
     kind: SpanKind
     label: str | None = None
@@ -123,6 +126,7 @@ class Span(Part, frozen=True, kw_only=True):
     source: str
     confidence: Annotated[float, Meta(ge=0, le=1)] = 1.0
     evidence: Offsets | None = None
+    regions: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] | None = None
 
 
 class Editor(Part, frozen=True, kw_only=True):
@@ -234,8 +238,11 @@ class Pair(Case, tag="medpo.pair/1", frozen=True, kw_only=True):
     weights: Weights | None = None
 
     def __post_init__(self) -> None:
-        """Spans are sorted, disjoint and inside the texts."""
+        """Spans are sorted, disjoint and inside the texts; the regions they name are there."""
         check_spans(self.spans, len(self.chosen), len(self.rejected))
+        for number, span in enumerate(self.spans):
+            if span.regions and max(span.regions) >= len(self.regions or []):
+                raise ValueError(f"spans[{number}].regions names a region that the record does not have")
 
 
 class Ranked(Part, frozen=True, kw_only=True):

@@ -23,10 +23,12 @@ from medpo_cli.imaging.window import checked_source, frame_of
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.config import MasksConfig
-from medpo_cli.schema.records import Case, MaskRef, Pair, Region
+from medpo_cli.schema.records import Case, MaskRef, Pair, Region, Span
 from medpo_cli.stages.corrupt import normalised
 from medpo_cli.stages.found import Finder, Found
 from medpo_cli.stages.saliency import WHOLE, SaliencyFinder
+from medpo_cli.text.lexicon import load_lexicon
+from medpo_cli.text.ties import tied
 
 KEPT = 256
 
@@ -136,6 +138,7 @@ class _Worker:
         self.folder = (context.root / config.folder).resolve()
         if not context.allow_outside and not self.folder.is_relative_to(context.root.resolve()):
             raise ConfigError("folder: it leaves the root (--allow-outside permits it)")
+        self.lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
         self.finder = open_finder(config, context)
         self.counts: Counter[str] = Counter()
 
@@ -158,8 +161,12 @@ class _Worker:
             region = self._region(record, Asked(image, words, ref.frame, ref.window), target)
             if region is not None:
                 kept = [old for old in kept if normalised(old.label) != normalised(target)] + [region]
-        done = msgspec.structs.replace(record, regions=kept or None)
+        done = msgspec.structs.replace(record, regions=kept or None, **self._ties(record, kept))
         return self._at_lesion(done, image) if self.config.lesion_slice else done
+
+    def _ties(self, record: Case, kept: list[Region]) -> dict[str, list[Span]]:
+        """The spans of a pair, tied to the regions that it has now."""
+        return {"spans": tied(record.spans, kept, record.chosen, self.lexicon)} if isinstance(record, Pair) else {}
 
     def _at_lesion(self, record: Case, image: Image) -> Case:
         """A case shown where most of its regions lie.

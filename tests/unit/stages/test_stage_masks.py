@@ -126,6 +126,26 @@ def test_records_keep_their_regions_and_nothing_is_asked_twice(root: Path) -> No
     assert [region.box for region in replaced.regions or []] == [None, None]
 
 
+def test_spans_are_tied_to_the_regions_that_were_found(root: Path) -> None:
+    box = Region(label="mass", box=(0, 0, 9, 9))
+    (done,), _ = masked(root, [pair("nodule", "mass", None, regions=[box])])
+    assert isinstance(done, Pair)
+    assert [span.regions for span in done.spans] == [(1,), (0,), None]
+    (missed,), _ = masked(root, [pair("nodule", "mass", regions=[box])], "not-found")
+    assert isinstance(missed, Pair)
+    assert [span.regions for span in missed.spans] == [None, (0,)]
+
+
+def test_a_lexicon_of_ones_own_knows_other_words_for_a_label(root: Path) -> None:
+    words = '[findings.bright_spot]\nname = "bright spot"\nterms = ["bright spot", "glow"]\n'
+    (root / "own.toml").write_text('name = "own"\nversion = "1"\nlanguage = "en"\n\n' + words)
+    record = pair("bright_spot", regions=[Region(label="glow", box=(0, 0, 9, 9))])
+    for lexicon, expected in (("", None), (str(root / "own.toml"), (0,))):
+        (done,), _ = masked(root, [record], "not-found", lexicon=lexicon)
+        assert isinstance(done, Pair)
+        assert done.spans[0].regions == expected
+
+
 def test_a_case_may_be_shown_at_its_lesion(root: Path) -> None:
     case = Case(id="c", image=ImageRef(path="v.nii.gz", projection="max"), prompt="?", task="report")
     (done,), _ = masked(root, [case], targets="nodule", lesion_slice=True)

@@ -147,8 +147,8 @@ class _Importer:
         name = self.name(unit)
         if name in self._seen:
             raise RecordError("duplicate-id", "another file holds the same image (SOPInstanceUID)")
-        self._seen.add(name)
         image = self._image(unit)
+        self._seen.add(name)  # a damaged copy must not stand in the way of a sound one
         path = f"{self._settings.images}/{name}.nii.gz"
         digest = self._write(self._context.root / path, nifti.encode(image, image.array))
         self._count(unit.header)

@@ -1,10 +1,11 @@
 """``import dicom``: cases of a clinical folder."""
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data.imaging_files import ct, dicom
+from data.imaging_files import ct, dicom, dicom_bytes
 
 from medpo_cli.errors import CannotCreateError, RecordError
 from medpo_cli.imaging import phi
@@ -98,6 +99,27 @@ def test_every_bad_file_has_its_number_and_code(source: Path) -> None:
     allowed, rejects = imported(source, allow_burned_in=True)
     assert {case.id for case in allowed} == {KEY("image", f"1.{number}") for number in (1, 3, 4)}
     assert "burned-in" not in {code for _, code, _ in rejects}
+
+
+def test_a_damaged_copy_does_not_stand_in_the_way_of_a_sound_one(source: Path) -> None:
+    dicom(source / "1.dcm", ct(SOPInstanceUID="1.1", PixelData=b"\0" * 100, **RADIOGRAPH))
+    dicom(source / "2.dcm", ct(SOPInstanceUID="1.1", **RADIOGRAPH))
+    made, rejects = imported(source)
+    assert [case.id for case in made] == [KEY("image", "1.1")]
+    assert [(number, code) for number, code, _ in rejects] == [(1, "truncated")]
+
+
+def test_flipped_bytes_and_cut_files_never_end_the_run(source: Path) -> None:
+    for seed in range(300):
+        draw = random.Random(seed)
+        data = bytearray(dicom_bytes(ct(SOPInstanceUID=f"1.{seed}", PatientID="P", ImageType=["A", "B"], **RADIOGRAPH)))
+        for _ in range(draw.choice([1, 3, 20])):
+            data[draw.randrange(132, len(data))] = draw.randrange(256)
+        cut = draw.randrange(len(data)) if draw.random() < 0.2 else len(data)
+        (source / f"{seed:03}").write_bytes(data[:cut])
+    made, rejects = imported(source, allow_burned_in=True)
+    assert len(made) + len(rejects) == 300
+    assert len({code for _, code, _ in rejects}) > 5
 
 
 def test_slices_are_cases_only_when_asked(source: Path) -> None:

@@ -102,7 +102,7 @@ def run_dicom(
     folder: Path, output: str, key: Path | None, rejects: Path | None, options: dict[str, Any], *, on_bad: str
 ) -> ExitCode:
     """Import a folder of DICOM files; see ``stages.foreign.dicom_folder``. The folder's own name is never said."""
-    from medpo_cli.imaging.phi import load_key
+    from medpo_cli.io.pseudonyms import load_key
     from medpo_cli.stages.foreign.dicom_folder import FileError, Settings, run
 
     settings = Settings(**options)

@@ -15,22 +15,19 @@ import numpy as np
 
 from medpo_cli.errors import ConfigError, RecordError
 from medpo_cli.imaging import nifti, regions
-from medpo_cli.imaging.geometry import from_picture, same_grid, to_picture
 from medpo_cli.imaging.image import Image, Mask, content_hash
-from medpo_cli.imaging.mask_command import Asked, Limits, MaskCommand
-from medpo_cli.imaging.read import read_image
-from medpo_cli.imaging.window import checked_source, frame_of
+from medpo_cli.imaging.mask_command import Asked
+from medpo_cli.imaging.window import checked_source
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.config import MasksConfig
 from medpo_cli.schema.records import Case, MaskRef, Pair, Region, Span
+from medpo_cli.stages.command_finder import CommandFinder
 from medpo_cli.stages.corrupt import normalised
-from medpo_cli.stages.found import Finder, Found
+from medpo_cli.stages.found import Finder
 from medpo_cli.stages.saliency import WHOLE, SaliencyFinder
 from medpo_cli.text.lexicon import load_lexicon
 from medpo_cli.text.ties import tied
-
-KEPT = 256
 
 
 def run(records: Iterable[Case], config: MasksConfig, context: Context) -> Iterator[Case]:
@@ -77,59 +74,6 @@ def open_finder(config: MasksConfig, context: Context) -> Finder:
     if not config.mask_cmd:
         raise ConfigError("mask_cmd: nothing finds the masks; name a command, or ask the policy (--regions saliency)")
     return CommandFinder(config)
-
-
-class CommandFinder:
-    """Masks of ``--mask-cmd``, checked on the image's grid."""
-
-    circular = False
-
-    def __init__(self, config: MasksConfig) -> None:
-        log = Path(config.mask_log) if config.mask_log else None
-        self._command = MaskCommand(config.mask_cmd, Limits(config.mask_startup, config.mask_timeout), log)
-        self._kept: dict[tuple[bytes, int | None, str], Found] = {}
-
-    @property
-    def source(self) -> str:
-        """Its name and version."""
-        return self._command.source
-
-    def find(self, case: Case, asked: Asked) -> Found:
-        """Ask once for one image and target."""
-        key = (content_hash(asked.image), asked.frame, asked.target)
-        if key not in self._kept:
-            if len(self._kept) >= KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            status, path, score = self._command.ask(asked)
-            mask = None if path is None else on_grid(path, asked)
-            self._kept[key] = Found(status, mask, score)
-        return self._kept[key]
-
-    def close(self) -> None:
-        """End the program."""
-        self._command.close()
-
-
-def on_grid(path: Path, asked: Asked) -> Mask:
-    """The mask in a file that a program wrote: NIfTI on the image's grid, or PNG on its view.
-
-    Raises:
-        RecordError: ``geometry-mismatch``, ``mask-not-binary``, ``unsupported-format``, or what reading raises.
-    """
-    other = read_image(path)
-    if other.kind == "nifti":
-        if not same_grid(asked.image, dataclasses.replace(other, frames=asked.image.frames)):
-            raise RecordError("geometry-mismatch", "the mask command's mask is not on the image's grid")
-        return regions.select(regions.labels_of(other, "$"), None, "$", soft=False)
-    if other.kind != "png":
-        raise RecordError("unsupported-format", "the mask command must write NIfTI or PNG")
-    index = frame_of(asked.image, asked.frame)
-    drawn = regions.select(regions.labels_of(other, "$"), None, "$", soft=True)[:, :, 0].T
-    if drawn.shape != to_picture(asked.image.array[:, :, index], asked.image.affine).shape[:2]:
-        raise RecordError("geometry-mismatch", "the mask command's picture is not as large as the view")
-    mask = np.zeros(asked.image.shape, bool, order="F")
-    mask[:, :, index] = from_picture(drawn, asked.image.affine)
-    return mask
 
 
 class _Worker:

@@ -20,6 +20,7 @@ from medpo_cli.imaging.image import Image
 from medpo_cli.imaging.window import resolve_window, spread
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import sync_file, write_atomic
+from medpo_cli.io.pseudonyms import Key
 from medpo_cli.schema.records import Case, ImageRef, Task
 
 PROMPT = "Describe the findings in this image."
@@ -69,7 +70,7 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(regular, key=lambda path: os.fsencode(path.relative_to(folder)))
 
 
-def run(folder: Path, key: phi.Key, settings: Settings, context: Context) -> Iterator[Case]:
+def run(folder: Path, key: Key, settings: Settings, context: Context) -> Iterator[Case]:
     """Cases of all DICOM images in a folder, one for a file or a series of slices.
 
     Args:
@@ -108,7 +109,7 @@ def at(number: int, error: RecordError) -> FileError:
 
 
 class _Importer:
-    def __init__(self, folder: Path, key: phi.Key, settings: Settings, context: Context) -> None:
+    def __init__(self, folder: Path, key: Key, settings: Settings, context: Context) -> None:
         self._folder, self._key, self._settings, self._context = folder, key, settings, context
         self._seen: set[str] = set()
         self._counts: Counter[str] = Counter()

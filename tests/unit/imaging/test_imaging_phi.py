@@ -1,6 +1,5 @@
-"""Headers that decide about an import, and the key behind every pseudonym."""
+"""Headers that decide about an import."""
 
-import hmac
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from data.imaging_files import ct, dicom, dicom_bytes
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from medpo_cli.errors import CannotCreateError, ConfigError, RecordError
+from medpo_cli.errors import RecordError
 from medpo_cli.imaging import phi, read
 
 
@@ -95,37 +94,3 @@ def test_the_mark_is_set_aside_and_nothing_else(tmp_path: Path, syntax: str | No
     np.testing.assert_array_equal(read.decode(changed, Path("x")).array[:, :, 0].T.ravel(), np.arange(256))
     plain = dicom_bytes(ct())
     assert phi.without_mark(plain) == plain
-
-
-def test_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "config" / "import.key"
-    key = phi.load_key(path, [tmp_path / "data"])
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [entry.name for entry in path.parent.iterdir()] == ["import.key"]
-    assert phi.load_key(path, [])("patient", "1") == key("patient", "1")
-    raw = bytes.fromhex(path.read_text())
-    assert key("patient", "1") == hmac.digest(raw, b"patient\x001", "sha256").hex()[:20]
-    assert key("patient", "1") != key("study", "1")
-    assert phi.load_key(tmp_path / "other.key", [])("patient", "1") != key("patient", "1")
-
-
-def test_keys_that_are_not_safe_are_refused(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    with pytest.raises(ConfigError, match="outside the data"):
-        phi.load_key(data / "key", [data])
-    assert not (data / "key").exists()
-    path = tmp_path / "key"
-    phi.load_key(path, [])
-    path.chmod(0o640)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        phi.load_key(path, [])
-    for text in ("", "ab", "zz" * 32):
-        (tmp_path / "bad").write_text(text)
-        (tmp_path / "bad").chmod(0o600)
-        with pytest.raises(ConfigError, match="hexadecimal"):
-            phi.load_key(tmp_path / "bad", [])
-    with pytest.raises(ConfigError, match="regular"):
-        phi.load_key(data, [])
-    with pytest.raises(CannotCreateError):
-        phi.load_key(path / "below", [])

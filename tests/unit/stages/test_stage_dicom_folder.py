@@ -8,14 +8,14 @@ import pytest
 from data.imaging_files import ct, dicom, dicom_bytes
 
 from medpo_cli.errors import CannotCreateError, RecordError
-from medpo_cli.imaging import phi
 from medpo_cli.imaging.read import read_image
 from medpo_cli.imaging.window import load_view
 from medpo_cli.io.context import Context
+from medpo_cli.io.pseudonyms import Key
 from medpo_cli.schema.records import Case, ImageRef
 from medpo_cli.stages.foreign.dicom_folder import FileError, Settings, files_of, run
 
-KEY = phi.Key(b"k" * 32)
+KEY = Key(b"k" * 32)
 RADIOGRAPH = {"Modality": "DX", "WindowCenter": 100, "WindowWidth": 120}
 
 

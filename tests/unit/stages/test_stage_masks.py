@@ -12,10 +12,10 @@ import pytest
 from data.imaging_files import RIGHT_ANTERIOR, disc, nifti, png
 
 from medpo_cli.errors import ConfigError, MedpoError, RecordError, UnavailableError
-from medpo_cli.imaging import mask_command
 from medpo_cli.imaging.mask_command import Asked, Limits, MaskCommand
 from medpo_cli.imaging.read import read_image
 from medpo_cli.imaging.regions import region_mask
+from medpo_cli.io import child
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import CorruptConfig, MasksConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Region, Span
@@ -256,7 +256,7 @@ def test_it_sees_no_path_setting_or_word_of_ours(root: Path, monkeypatch: pytest
         assert home.stat().st_mode & 0o077 == 0
     assert not home.exists()
     assert "SECRET" not in json.dumps(seen).replace("SECRET words", "")
-    assert not {name for name in seen if name.startswith("MEDPO_")} | (seen.keys() & {*mask_command.OURS})
+    assert not {name for name in seen if name.startswith("MEDPO_")} | (seen.keys() & {*child.OURS})
     assert seen["HF_HUB_OFFLINE"] == "1"
     assert "SECRET words" in (root / "log").read_text()
 

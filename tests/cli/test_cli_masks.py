@@ -2,11 +2,13 @@
 
 import json
 import shlex
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest_cli import END, Run, case
+from conftest_cli import END, MEDPO, Run, case
 
 MODEL = Path(__file__).parents[2] / "medpo_cli" / "demo" / "phantom-llava"
 PLUGIN = Path(__file__).parents[1] / "data" / "mask_plugin.py"
@@ -64,6 +66,33 @@ def test_exit_codes(medpo: Run, bare: Path, words: tuple[str, ...], code: int) -
     done = medpo("masks", "bare.jsonl", "--targets", "nodule", *words)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_signal_ends_the_program_too(bare: Path) -> None:
+    mark = f"time.sleep(600)#{bare.name}"
+    (bare / "hang.py").write_text(
+        "import json, sys, time\n"
+        'print(json.dumps({"protocol": "medpo-masks/1", "name": "hang", "version": "1"}), flush=True)\n'
+        "sys.stdin.readline()\n"
+        'open("asked", "w").close()\n'
+        "time.sleep(600)\n"
+    )
+    words = ["masks", "bare.jsonl", "--targets", "nodule", "--mask-cmd", shlex.join([sys.executable, "hang.py", mark])]
+    process = subprocess.Popen([MEDPO, *words], cwd=bare, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not (bare / "asked").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143, said
+    assert not [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in _read(entry)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_the_reference_program_speaks_the_protocol(medpo: Run, bare: Path) -> None:

@@ -51,7 +51,8 @@ def outlines_of(case: Case, context: Context) -> tuple[Outline, ...]:
     for k, region in enumerate(case.regions):
         mask = region_mask(region, image, context, ref.frame, f"$.regions[{k}]")
         area = laid_out(image, mask, lambda plane: plane, frame=ref.frame, montage=ref.montage, projection=across)
-        borders.append(Outline(region.label, outline(area)))
+        label = f"{region.label} (the policy's own look)" if region.circular else region.label
+        borders.append(Outline(label, outline(area)))
     return tuple(borders)
 
 

@@ -109,3 +109,6 @@ def test_corrupted_images_and_outlines_are_seen_in_the_same_way(tmp_path: Path, 
     assert not (differs & ~where[..., 0]).any()
     (outline,) = outlines_of(case, Context(tmp_path))
     assert outline.label == "nodule"
+    own = Region(label="nodule", mask=MaskRef(path="m.nii.gz"), circular=True)
+    (outline,) = outlines_of(Case(id="1", image=ref, prompt="?", task="report", regions=[own]), Context(tmp_path))
+    assert outline.label == "nodule (the policy's own look)"

@@ -42,8 +42,18 @@ def ref_of(case: Case) -> ImageRef:
     return case.image
 
 
-def test_a_radiograph_is_a_case_seen_as_its_source(source: Path) -> None:
-    path = dicom(source / "Doe^Jane" / "a.dcm", ct(SOPInstanceUID="1.5", PatientID="P1", **RADIOGRAPH))
+@pytest.mark.parametrize(
+    "tags",
+    [
+        RADIOGRAPH,
+        RADIOGRAPH | {"PhotometricInterpretation": "MONOCHROME1"},
+        {"Modality": "DX", "PixelPaddingValue": 255},  # the percentile window leaves padding out
+        {"Modality": "CT", "RescaleSlope": 2, "RescaleIntercept": -1000, "PixelSpacing": [0.5, 0.7]},
+        {"Modality": "DX", "RescaleSlope": 0.5, "RescaleIntercept": 0.25},
+    ],
+)
+def test_an_image_is_a_case_seen_as_its_source(source: Path, tags: dict[str, object]) -> None:
+    path = dicom(source / "Doe^Jane" / "a.dcm", ct(SOPInstanceUID="1.5", PatientID="P1", **tags))
     (case,), rejects = imported(source)
     assert rejects == []
     name = KEY("image", "1.5")
@@ -55,6 +65,17 @@ def test_a_radiograph_is_a_case_seen_as_its_source(source: Path) -> None:
     assert copy.array.dtype == original.array.dtype
     shown = load_view(ref, Context(source.parent / "out"))
     np.testing.assert_array_equal(shown, load_view(ImageRef(path="a.dcm"), Context(path.parent)))
+
+
+def test_colour_stays_colour(source: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "Modality": "XC"}
+    dicom(
+        source / "a.dcm",
+        ct(Rows=16, Columns=16, PixelData=pixels.tobytes(), BitsAllocated=8, BitsStored=8, HighBit=7, **tags),
+    )
+    (case,), _ = imported(source)
+    np.testing.assert_array_equal(load_view(ref_of(case), Context(source.parent / "out")), pixels)
 
 
 def test_groups_are_patients_and_ids_do_not_depend_on_the_folder(source: Path) -> None:

@@ -1,13 +1,15 @@
 """``medpo import`` and ``medpo export``: rows of other tools in, rows of other tools out."""
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.cli.progress import make_progress, stop
-from medpo_cli.errors import BadInputError, CannotCreateError, ExitCode, RecordError, UsageError
+from medpo_cli.errors import BadInputError, CannotCreateError, ExitCode, NoInputError, RecordError, UsageError
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import atomic_path, sha256_file
 from medpo_cli.io.log import Messages
@@ -94,6 +96,51 @@ def run_import(
     taken.close()
     messages("info", f"{target.count} records" + (f", {taken.count} rejected" if taken.count else ""))
     return taken.code
+
+
+def run_dicom(
+    folder: Path, output: str, key: Path | None, rejects: Path | None, options: dict[str, Any], *, on_bad: str
+) -> ExitCode:
+    """Import a folder of DICOM files; see ``stages.foreign.dicom_folder``. The folder's own name is never said."""
+    from medpo_cli.io.pseudonyms import load_key
+    from medpo_cli.stages.foreign.dicom_folder import FileError, Settings, run
+
+    settings = Settings(**options)
+    if not folder.is_dir():
+        raise NoInputError("FOLDER is not a folder")
+    if Path(settings.images).is_absolute() or ".." in Path(settings.images).parts:
+        raise UsageError("--images: a folder below the output's folder")
+    stdout = guard_stdout()
+    messages = Messages("import")
+    taken = Rejects("import", "dicom", messages, rejects, fail=on_bad == "fail")
+    root = Path() if output in ("", "-") else Path(output).parent
+    if root.resolve().is_relative_to(folder.resolve()):
+        raise UsageError("-o: the records and images must not be written into FOLDER itself")
+    secret = load_key(key or default_key(), [folder, root / settings.images])
+    progress = make_progress(messages)
+
+    def reject(name: str | None, error: RecordError) -> None:
+        taken.take(error.number if isinstance(error, FileError) else 0, name, error)
+
+    target = _output(output, stdout, force=settings.force)
+    digest = hashlib.sha256()
+    try:
+        for record in run(folder, secret, settings, Context(root, reject=reject, progress=progress)):
+            digest.update(record.id.encode())
+            target.write(record)
+        end = End(stage="import", run=digest.hexdigest()[:16], records=target.count, rejected=taken.count)
+        target.finish(end)
+    finally:
+        stop(progress)
+        target.close()
+    taken.close()
+    messages("info", f"{target.count} records" + (f", {taken.count} rejected" if taken.count else ""))
+    return taken.code
+
+
+def default_key() -> Path:
+    """Where the key of ``import dicom`` lies without ``--key``: in the user's configuration."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "medpo" / "import.key"
 
 
 def run_export(name: str, file: Path, output: str, root: Path | None, *, drop_spans: bool, force: bool) -> ExitCode:

@@ -24,20 +24,49 @@ def import_(
         typer.Argument(
             metavar="FORMAT",
             help="pairs: fire-mpo, rrpo, rlhf-v, mmedpo, trl, llama-factory, ms-swift; "
-            "cases: vqa-rad, slake, iu-xray, llava",
+            "cases: vqa-rad, slake, iu-xray, llava, dicom",
         ),
     ],
-    file: Annotated[Path, typer.Argument(help="JSON Lines, or one JSON array")],
+    file: Annotated[Path, typer.Argument(help="JSON Lines, or one JSON array; dicom: a folder")],
     output: Annotated[str, typer.Option("--output", "-o", help="write records here instead of standard output")] = "-",
-    images: Annotated[str, typer.Option(help="folder of the images, relative to the file")] = "",
+    images: Annotated[
+        str, typer.Option(help="folder of the images, relative to the file (dicom: made beside the output)")
+    ] = "",
     rejects: Annotated[Path | None, typer.Option(help="file for reject records")] = None,
     on_bad: Annotated[Literal["skip", "fail"], typer.Option(help="bad rows: skip and count, or stop")] = "skip",
     force: Annotated[bool, typer.Option("--force", help="replace an existing output")] = False,
+    key: Annotated[
+        Path | None, typer.Option(help="dicom: file of the secret key of all ids (made on first use)")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="dicom: question of every case")] = "",
+    task: Annotated[
+        Literal["report", "vqa-open", "vqa-closed"] | None, typer.Option(help="dicom: task of every case (report)")
+    ] = None,
+    slices: Annotated[bool, typer.Option("--slices", help="dicom: each slice is a case, not each series")] = False,
+    view: Annotated[
+        Literal["middle", "montage", "mip", "slices"] | None,
+        typer.Option(help="dicom: what is shown of several slices (middle)"),
+    ] = None,
+    shown: Annotated[
+        int | None, typer.Option(min=2, max=64, help="dicom: slices of a montage, or of --view slices (9)")
+    ] = None,
+    allow_burned_in: Annotated[
+        bool, typer.Option("--allow-burned-in", help="dicom: take images that may show names in their pixels")
+    ] = False,
 ) -> None:
     """Turn rows of other tools into pairs or cases; tags are stripped, words compared again, bad rows refused."""
     from medpo_cli.cli import foreign as command
     from medpo_cli.cli.stage import plain
 
+    if form == "dicom":
+        chosen = {"images": images, "prompt": prompt, "task": task, "view": view, "shown": shown}
+        given = {name: value for name, value in chosen.items() if value}
+        switches = {"slices": slices, "allow_burned_in": allow_burned_in, "force": force}
+        plain("import", lambda: command.run_dicom(file, output, key, rejects, given | switches, on_bad=on_bad))
+    if key or prompt or task or slices or view or shown or allow_burned_in:
+        raise typer.BadParameter(
+            "--key, --prompt, --task, --slices, --view, --shown and --allow-burned-in are for dicom"
+        )
     plain("import", lambda: command.run_import(form, file, output, images, rejects, on_bad=on_bad, force=force))
 
 

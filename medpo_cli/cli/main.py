@@ -21,6 +21,7 @@ _EPILOG = (
 _STAGE_HELP = {
     "sample": "Let the model answer: cases in, the policy's own answers out.",
     "edit": "Correct (or corrupt) only the clinically wrong words: samples in, preference pairs out.",
+    "masks": "Find the regions that a record's findings lie in, by a program of your own.",
     "corrupt": "Destroy the lesion in the image, and an equal region elsewhere as control.",
     "align": "Train a LoRA adapter on pairs with FiRe-MPO or another objective.",
     "eval": "Is it right more often, and for the right reason? Scores, intervals, a page.",

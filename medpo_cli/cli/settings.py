@@ -16,6 +16,7 @@ from medpo_cli.schema import config as schema
 STAGES: dict[str, type[schema.Settings]] = {
     "sample": schema.SampleConfig,
     "edit": schema.EditConfig,
+    "masks": schema.MasksConfig,
     "corrupt": schema.CorruptConfig,
     "align": schema.AlignConfig,
     "eval": schema.EvalConfig,

@@ -36,6 +36,11 @@ def demo_model(settings: Resolved[Any], messages: Messages) -> Any:
     return msgspec.structs.replace(settings.stage, model=str(MODEL))
 
 
+def saliency_model(settings: Resolved[Any], messages: Messages) -> Any:
+    """The same where a model is asked at all."""
+    return demo_model(settings, messages) if settings.stage.regions == "saliency" else settings.stage
+
+
 def demo_train_cases(settings: Resolved[Any], messages: Messages) -> Path | None:
     """Cases to sample when neither model nor input is configured."""
     return None if settings.stage.model or settings.stage.endpoint else _demo_cases("train", messages)
@@ -80,6 +85,12 @@ def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Std
             raise CannotCreateError(f"{path.name} exists: --force replaces it")
     # The editor balances kinds over the whole stream, so a resumed run must see the stream again.
     return to_records(session, lambda records: edit.run(records, config, session.context), stdout, replay=True)
+
+
+def _masks(stage: Stage, session: Session, config: schema.MasksConfig, stdout: Stdout) -> ExitCode:
+    from medpo_cli.stages import masks
+
+    return to_records(session, lambda records: masks.run(records, config, session.context), stdout)
 
 
 def _corrupt(stage: Stage, session: Session, config: schema.CorruptConfig, stdout: Stdout) -> ExitCode:
@@ -164,6 +175,7 @@ STAGES = {
     for stage in (
         Stage("sample", schema.SampleConfig, _only(Case), _sample, default_input=demo_train_cases, prepare=demo_model),
         Stage("edit", schema.EditConfig, _edited, _edit),
+        Stage("masks", schema.MasksConfig, _only(Case, Sample, Pair), _masks, prepare=saliency_model),
         Stage("corrupt", schema.CorruptConfig, _only(Case, Sample, Pair), _corrupt),
         Stage(
             "align",

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, Question, View
 from medpo_cli.evaluation.grounding import asserted, preference_counts
@@ -30,7 +32,8 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
     """Load and encode every image of a case.
 
     Regions lie on the first image, so corruption and twins replace that one. An image that was
-    destroyed by a fallback, not in its lesion, says nothing about the lesion and is left out.
+    destroyed by a fallback, not in its lesion, says nothing about the lesion and is left out; so is one that was
+    destroyed where the policy itself pointed.
 
     Raises:
         RecordError: an image or an answer cannot be used, or a twin is not a path.
@@ -47,7 +50,7 @@ def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked
     def instead(ref: ImageRef, path: str) -> Question:
         return arms.question(case.prompt, [load(ref, path), *views[1:]])
 
-    if case.corrupted is not None and on_lesion(case.corrupted):
+    if case.corrupted is not None and on_lesion(case.corrupted) and not circular(case):
         asked.lesion = instead(case.corrupted.image, "$.corrupted.image")
         if case.control is not None:
             asked.control = instead(case.control.image, "$.control.image")
@@ -62,13 +65,18 @@ def on_lesion(corrupted: Corrupted) -> bool:
     return corrupted.route == "lesion"
 
 
+def circular(case: Case) -> bool:
+    """Whether a region of the case is one that the policy pointed at."""
+    return any(region.circular for region in case.regions or [])
+
+
 def twins(case: Case) -> dict[str, ImageRef]:
     """Images of ``ext.twins`` by finding, seen like the case's own image."""
     paths = (case.ext or {}).get("twins", {})
     if not isinstance(paths, dict) or not all(isinstance(path, str) and path for path in paths.values()):
         raise RecordError("twins-malformed", "twins must be an object of paths by finding", "$.ext.twins")
     first = case.images[0]
-    return {name: ImageRef(path=path, frame=first.frame, window=first.window) for name, path in paths.items()}
+    return {name: msgspec.structs.replace(first, path=path, sha256=None) for name, path in paths.items()}
 
 
 def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon, profile: Profile) -> list[list[Score]]:

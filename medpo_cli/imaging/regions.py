@@ -24,10 +24,10 @@ def region_mask(region: Region, image: Image, context: Context, frame: int | Non
     """Mask ``[X, Y, Z]`` of one region.
 
     Args:
-        region: a mask file on the image's grid, or a box on the displayed picture.
+        region: a mask file on the image's grid, or a box or polygon on the displayed picture.
         image: what the region lies on.
         context: gives the root.
-        frame: index of axis 2 that a box lies on.
+        frame: index of axis 2 that a box or polygon lies on.
         field: JSON path that errors name.
 
     Raises:
@@ -35,10 +35,10 @@ def region_mask(region: Region, image: Image, context: Context, frame: int | Non
             ``geometry-mismatch``, or what reading the file raises.
     """
     _check_spacing(region, image, field)
-    if region.mask is None:
-        mask = box_mask(region, image, frame)
-    else:
+    if region.mask is not None:
         mask = _file_mask(region, image, context, field)
+    else:
+        mask = drawn_mask(_corners(region), image, frame)
     voxels = int(np.count_nonzero(mask))
     if voxels == 0:
         raise RecordError("mask-empty", "the region has no voxel inside the image", field)
@@ -56,16 +56,48 @@ def _check_spacing(region: Region, image: Image, field: str) -> None:
 
 
 def box_mask(region: Region, image: Image, frame: int | None) -> Mask:
-    """Pixels whose centre lies in the box (x right, y down on the displayed picture) of one slice."""
-    assert region.box is not None  # noqa: S101 - a region without a mask has a box (schema)
+    """Pixels whose centre lies in the region's box on the displayed picture of one slice."""
+    return drawn_mask(_corners(region), image, frame)
+
+
+def _corners(region: Region) -> Sequence[tuple[float, float]]:
+    if region.polygon is not None:
+        return region.polygon
+    assert region.box is not None  # noqa: S101 - a region has a mask, a box or a polygon (schema)
+    x0, y0, x1, y1 = region.box
+    return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+
+
+def drawn_mask(corners: Sequence[tuple[float, float]], image: Image, frame: int | None) -> Mask:
+    """What ``inside_polygon`` holds on the displayed picture of one slice, on the image's grid."""
     index = frame_of(image, frame)
     height, width = to_picture(image.array[:, :, index], image.affine).shape[:2]
-    x0, y0, x1, y1 = region.box
-    columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
-    inside = ((rows >= y0) & (rows < y1))[:, None] & ((columns >= x0) & (columns < x1))
     mask = np.zeros(image.shape, bool, order="F")
-    mask[:, :, index] = from_picture(inside, image.affine)
+    mask[:, :, index] = from_picture(inside_polygon(corners, height, width), image.affine)
     return mask
+
+
+def inside_polygon(corners: Sequence[tuple[float, float]], height: int, width: int) -> Mask:
+    """Pixels ``[height, width]`` whose centre lies in a polygon, by the even-odd rule.
+
+    Exact scan lines: along a row of centres each edge that crosses it turns inside to outside from the crossing
+    on. Edges hold their upper end and centres on a left border are inside, so polygons that share an edge share
+    no pixel and leave none out.
+
+    Args:
+        corners: x (right) and y (down), 0 at the upper left corner of the picture; closed by itself.
+        height: rows of the picture.
+        width: columns of the picture.
+    """
+    inside = np.zeros((height, width), bool)
+    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        first, last = np.searchsorted(rows, sorted((y0, y1)))
+        # From the upper end always, so that an edge walked the other way crosses at the very same numbers.
+        (top_x, top_y), (low_x, low_y) = ((x0, y0), (x1, y1)) if y0 < y1 else ((x1, y1), (x0, y0))
+        share = (rows[first:last] - top_y) / (low_y - top_y or 1.0)
+        inside[first:last] ^= columns >= (top_x + share * (low_x - top_x))[:, None]
+    return inside
 
 
 def _file_mask(region: Region, image: Image, context: Context, field: str) -> Mask:
@@ -79,10 +111,10 @@ def _file_mask(region: Region, image: Image, context: Context, field: str) -> Ma
         raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
     if not same_grid(image, other):
         raise RecordError("geometry-mismatch", "mask and image do not share one grid", f"{field}.mask")
-    return select(_labels(other, field), region.mask.value, field, soft=other.kind == "png")
+    return select(labels_of(other, field), region.mask.value, field, soft=other.kind == "png")
 
 
-def _labels(mask: Image, field: str) -> Array:
+def labels_of(mask: Image, field: str) -> Array:
     """``[X, Y, Z]`` whole numbers of a mask file."""
     array = mask.array
     if mask.colour:

@@ -106,6 +106,35 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
                 raise ValueError(f"{name}: not together with --apply-review, which makes no pairs")
 
 
+class MasksConfig(ModelSettings, frozen=True, kw_only=True):
+    """Settings of ``medpo masks``."""
+
+    regions: Annotated[
+        Literal["command", "saliency"],
+        Meta(description="command: of --mask-cmd; saliency: where --model itself looks (circular as evidence)"),
+    ] = "command"
+    mask_cmd: Annotated[
+        str, Meta(description="command that finds masks, in its own environment (docs/how-to/regions.md)")
+    ] = ""
+    targets: Annotated[
+        str, Meta(description="what to look for in records that name nothing, as A,B (pairs name it in their spans)")
+    ] = ""
+    min_score: Annotated[float, Meta(ge=0, le=1, description="masks of a lower score are left out")] = 0.0
+    mask_timeout: Annotated[float, Meta(gt=0, description="seconds that one mask may take")] = 120.0
+    mask_startup: Annotated[float, Meta(gt=0, description="seconds until the command says that it is ready")] = 600.0
+    mask_log: Annotated[str, Meta(description="file for what the command writes to its standard error")] = ""
+    saliency: Annotated[Literal["gradient", "occlusion", "attention"], Meta(description="how its look is measured")] = (
+        "gradient"
+    )
+    saliency_share: Annotated[float, Meta(gt=0, le=0.4, description="share of the picture that is marked")] = 0.05
+    replace: Annotated[bool, Meta(description="also look for what a record has a region of; the new one holds")] = False
+    lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
+    lesion_slice: Annotated[
+        bool, Meta(description="show a case's volume at the slice with most of its regions (masks only)")
+    ] = False
+    folder: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "masks"
+
+
 class CorruptConfig(Settings, frozen=True, kw_only=True):
     """Settings of ``medpo corrupt``."""
 

@@ -34,13 +34,22 @@ class Window(Part, frozen=True, kw_only=True):
 class ImageRef(Part, frozen=True, kw_only=True):
     """One image: a path under the root, what it must hash to, and how to look at it.
 
-    ``frame`` is the index of the 2-D picture in a stack (third axis of a volume, or DICOM frame).
+    Of a stack (third axis of a volume, or DICOM frames) ``frame`` is the index of the picture that is shown;
+    or ``montage`` those that are shown beside each other, in reading order; or ``projection`` what is shown of
+    all along that axis (``max`` of the values as they look, bright over dark: MIP).
     """
 
     path: Path
     sha256: Sha256 | None = None
     frame: Annotated[int, Meta(ge=0)] | None = None
     window: Window | None = None
+    montage: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=2, max_length=64)] | None = None
+    projection: Literal["max", "min", "mean"] | None = None
+
+    def __post_init__(self) -> None:
+        """One picture of a stack."""
+        if (self.frame, self.montage, self.projection).count(None) < 2:
+            raise ValueError("an image is shown by frame, montage or projection, not by several of them")
 
 
 class MaskRef(Part, frozen=True, kw_only=True):
@@ -52,17 +61,26 @@ class MaskRef(Part, frozen=True, kw_only=True):
 
 
 class Region(Part, frozen=True, kw_only=True):
-    """Where a finding is: a mask file or a box ``[x0, y0, x1, y1]`` in pixels (x right, y down)."""
+    """Where a finding is: a mask file, a box ``[x0, y0, x1, y1]`` or a polygon ``[[x, y], ...]``.
+
+    Boxes and polygons are in pixels of the displayed picture (x right, y down, 0 at its upper left corner).
+    ``source`` says which program found it, ``score`` how sure that is. ``circular``: the policy itself pointed
+    there, so that destroying it says nothing about where the truth lies.
+    """
 
     label: Annotated[str, Meta(min_length=1, max_length=200)]
     mask: MaskRef | None = None
     box: tuple[float, float, float, float] | None = None
+    polygon: Annotated[list[tuple[float, float]], Meta(min_length=3, max_length=10000)] | None = None
     spacing: tuple[float, ...] | None = None
+    source: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+:\-]{1,130}$")] | None = None
+    score: float | None = None
+    circular: bool = False
 
     def __post_init__(self) -> None:
-        """Exactly one of mask and box, and a box with an inside."""
-        if (self.mask is None) == (self.box is None):
-            raise ValueError("a region needs exactly one of mask and box")
+        """Exactly one of mask, box and polygon, and a box with an inside."""
+        if (self.mask, self.box, self.polygon).count(None) != 2:
+            raise ValueError("a region needs exactly one of mask, box and polygon")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise ValueError("box must be [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
 
@@ -96,7 +114,10 @@ class Response(Part, frozen=True, kw_only=True):
 
 
 class Span(Part, frozen=True, kw_only=True):
-    """One edit operation: the differing stretch on each side, and why it was made."""
+    """One edit operation: the differing stretch on each side, and why it was made.
+
+    ``regions`` are the indices of the record's regions that show what the edit is about.
+    """
 
     kind: SpanKind
     label: str | None = None
@@ -105,6 +126,7 @@ class Span(Part, frozen=True, kw_only=True):
     source: str
     confidence: Annotated[float, Meta(ge=0, le=1)] = 1.0
     evidence: Offsets | None = None
+    regions: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] | None = None
 
 
 class Editor(Part, frozen=True, kw_only=True):
@@ -216,8 +238,11 @@ class Pair(Case, tag="medpo.pair/1", frozen=True, kw_only=True):
     weights: Weights | None = None
 
     def __post_init__(self) -> None:
-        """Spans are sorted, disjoint and inside the texts."""
+        """Spans are sorted, disjoint and inside the texts; the regions they name are there."""
         check_spans(self.spans, len(self.chosen), len(self.rejected))
+        for number, span in enumerate(self.spans):
+            if span.regions and max(span.regions) >= len(self.regions or []):
+                raise ValueError(f"spans[{number}].regions names a region that the record does not have")
 
 
 class Ranked(Part, frozen=True, kw_only=True):

@@ -59,9 +59,12 @@ def normalised(label: str) -> str:
 def wanted_regions(record: Case) -> list[tuple[int, Region]]:
     """Regions to destroy with their index: those the edits of a pair are about, all of any other record.
 
-    A pair whose spans name no label is about all its regions.
+    Those are the ones that its spans are tied to, else those with a span's label. A pair whose spans name no label
+    is about all its regions.
     """
     numbered = list(enumerate(record.regions or []))
+    if tied := {n for span in (record.spans if isinstance(record, Pair) else []) for n in span.regions or ()}:
+        return [(n, region) for n, region in numbered if n in tied]
     # An edit of touching statements is labelled with all of them: ``nodule+opacity``.
     spans = record.spans if isinstance(record, Pair) else []
     labels = {normalised(label) for span in spans if span.label for label in span.label.split("+")}
@@ -188,7 +191,7 @@ class Corrupter:
         """Reference to a written image, looked at as its source is."""
         self._unsynced.add(made.name)
         path = Path(os.path.relpath(self.folder / made.name, self.context.root.resolve())).as_posix()
-        return ImageRef(path=path, sha256=made.sha256, frame=ref.frame, window=image.window(ref))
+        return msgspec.structs.replace(ref, path=path, sha256=made.sha256, window=image.window(ref))
 
 
 def images_folder(config: CorruptConfig, context: Context) -> Path:

@@ -20,6 +20,7 @@ from medpo_cli.text.counterfactuals import candidates
 from medpo_cli.text.draw import Balance, Candidate, Draw
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 from medpo_cli.text.operations import Edited, Operation, apply
+from medpo_cli.text.ties import tied
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read
 from medpo_cli.text.verify import changed_findings, check_answer, verify
 from medpo_cli.text.words import nfc
@@ -223,6 +224,7 @@ class _Answer:
         """The pair with everything that the case carried."""
         case = self.case
         number, self.made = self.made, self.made + 1
+        spans = tied(spans, case.regions, chosen, self.stage.lexicon) if case.regions else spans
         return Pair(
             id=pair_id(case.id, self.index, number), image=case.image, prompt=case.prompt, reference=self.truth.text,
             task=case.task, group=case.group, regions=case.regions, corrupted=case.corrupted, control=case.control,

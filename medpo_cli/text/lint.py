@@ -120,7 +120,13 @@ def edit_distance(a: list[str], b: list[str]) -> int:
 
 def _hash(pair: Pair, chosen: str, rejected: str) -> bytes:
     image = pair.images[0]
-    parts = (image.sha256 or image.path, str(image.frame), pair.prompt, chosen, rejected)
+    parts = (
+        image.sha256 or image.path,
+        str((image.frame, image.montage, image.projection)),
+        pair.prompt,
+        chosen,
+        rejected,
+    )
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

@@ -1,5 +1,7 @@
 """The pictures of one record: intact, destroyed, control; with the outlines of its regions."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,20 +37,22 @@ def pictures_of(case: Case, context: Context) -> tuple[Picture, ...]:
 
 
 def outlines_of(case: Case, context: Context) -> tuple[Outline, ...]:
-    """The borders of a record's regions on the slice that is shown."""
-    from medpo_cli.imaging.geometry import to_picture
+    """The borders of a record's regions on the slices that are shown."""
     from medpo_cli.imaging.regions import region_mask
-    from medpo_cli.imaging.window import checked_source, frame_of
+    from medpo_cli.imaging.window import checked_source, laid_out
 
     if not case.regions:
         return ()
     ref = case.images[0]
     image = checked_source(ref, context, "$.image").image
-    index = frame_of(image, ref.frame)
+    # A region shows wherever one of its voxels does, whatever is projected of the image.
+    across: Literal["max"] | None = "max" if ref.projection else None
     borders = []
     for k, region in enumerate(case.regions):
         mask = region_mask(region, image, context, ref.frame, f"$.regions[{k}]")
-        borders.append(Outline(region.label, outline(to_picture(mask[:, :, index], image.affine))))
+        area = laid_out(image, mask, lambda plane: plane, frame=ref.frame, montage=ref.montage, projection=across)
+        label = f"{region.label} (the policy's own look)" if region.circular else region.label
+        borders.append(Outline(label, outline(area)))
     return tuple(borders)
 
 

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from medpo_cli.schema.export import json_schema
 from medpo_cli.schema.records import RECORDS, AnyRecord, Case, ImageRef, Pair, Region, Span
 
 DECODER = msgspec.json.Decoder(AnyRecord)
-PAIR = {
+PAIR: dict[str, Any] = {
     "schema": "medpo.pair/1",
     "id": "a-1",
     "image": {"path": "x.png"},
@@ -47,8 +48,13 @@ def test_round_trip_keeps_ext_untouched() -> None:
         ({"spans": [{"kind": "side", "chosen": [0, 4], "rejected": [0, 99], "source": "r"}]}, "spans[0].rejected"),
         ({"spans": [{"kind": "side", "chosen": [4, 0], "rejected": [0, 1], "source": "r"}]}, "spans[0].chosen"),
         ({"spans": [{"kind": "side", "chosen": [-1, 0], "rejected": [0, 1], "source": "r"}]}, "$.spans[0].chosen"),
+        ({"spans": [{**PAIR["spans"][0], "regions": [0]}]}, "spans[0].regions"),
+        ({"spans": [{**PAIR["spans"][0], "regions": []}]}, "$.spans[0].regions"),
         ({"regions": [{"label": "n"}]}, "$.regions"),
         ({"regions": [{"label": "n", "box": [5, 0, 1, 9]}]}, "$.regions"),
+        ({"regions": [{"label": "n", "polygon": [[0, 0], [1, 1]]}]}, "$.regions"),
+        ({"regions": [{"label": "n", "polygon": [[0, 0], [1, 1], [2]]}]}, "$.regions"),
+        ({"regions": [{"label": "n", "box": [0, 0, 1, 9], "polygon": [[0, 0], [1, 1], [2, 0]]}]}, "$.regions"),
     ],
 )
 def test_strict(change: dict[str, object], path: str) -> None:

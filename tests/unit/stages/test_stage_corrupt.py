@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from data.imaging_files import body_picture, ct, dicom, disc, nifti, png
@@ -77,6 +78,12 @@ def test_pairs_destroy_what_their_spans_are_about() -> None:
     assert [number for number, _ in wanted_regions(pair("cardiomegaly"))] == []
     assert [number for number, _ in wanted_regions(pair(None))] == [0, 1]
     assert [number for number, _ in wanted_regions(case())] == [0, 1]
+
+
+def test_spans_that_are_tied_destroy_the_regions_they_name() -> None:
+    spans = pair("nodule", None).spans
+    tied = msgspec.structs.replace(pair(), spans=[msgspec.structs.replace(spans[0], regions=(0,)), spans[1]])
+    assert [number for number, _ in wanted_regions(tied)] == [0]
 
 
 def test_the_view_differs_inside_the_region_only(root: Path) -> None:

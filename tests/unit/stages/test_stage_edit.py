@@ -55,6 +55,18 @@ def test_a_wrong_answer_is_corrected_and_a_right_statement_protected() -> None:
     assert second.spans[0].label != "pleural_effusion"
 
 
+def test_each_edit_is_tied_to_its_own_region() -> None:
+    labels = ["nodule", "right pleural effusion", "left pleural effusion"]
+    regions = [Region(label=label, mask=MaskRef(path="m.nii.gz", value=n + 1)) for n, label in enumerate(labels)]
+    answer = TRUTH.replace("left pleural", "right pleural").replace("small nodule", "large nodule")
+    pairs, _ = edit(sample(answer, regions=regions), balance=False)
+    assert [(span.label, span.regions) for pair in pairs for span in pair.spans] == [
+        ("nodule", (0,)), ("pleural_effusion", (2,)),
+    ]  # fmt: skip
+    untied, _ = edit(sample(answer), balance=False)
+    assert all(span.regions is None for pair in untied for span in pair.spans)
+
+
 def test_without_balance_a_wrong_answer_gives_one_pair() -> None:
     pairs, _ = edit(sample(TRUTH.replace("left pleural", "right pleural")), balance=False)
     assert [pair.origin for pair in pairs] == ["corrected"]

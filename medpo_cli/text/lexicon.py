@@ -45,9 +45,9 @@ class Lexicon:
         self.digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
         self.verbs = frozenset(self.cues.verbs)
         _check_names(self.findings, self.normality, self.organs)
+        _check_values(self.findings, self.attributes)
         if unknown := sorted(self.urgency.keys() - self.findings.keys()):
             raise ConfigError(f"lexicon: urgency.{unknown[0]}: no such finding")
-        _check_values(self.findings, self.attributes)
         self.index = index_of(self)
         self.attribute_parts = self.attributes.__struct_fields__
         self.passed = frozenset((*self.cues.passed, *self.cues.adverbs)) | single_words(self.attributes)

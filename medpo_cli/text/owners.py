@@ -83,14 +83,18 @@ def variants(said: Sequence[Item], items: list[Item]) -> list[dict[str, Item]]:
 
 
 def _shared(said: Sequence[Item], groups: list[dict[str, Item]]) -> list[dict[str, Item]]:
-    """What all groups agree on is in each; groups that differ in nothing but the side are one about both."""
+    """What all groups agree on is in each; groups that differ in nothing but the side are one about both.
+
+    "Left upper and right upper lobe" says the place of each and stays apart, so that each can be corrected.
+    """
     shared = {item.part: item for item in reversed(said) if item.part not in _APART}
     for name in _APART:
         values = [group[name] for group in groups if name in group]
         if len({item.value for item in values}) == 1:
             shared[name] = values[0]
-            for group in groups:
-                group.pop(name, None)
+            if len(values) == 1 or name == "side":
+                for group in groups:
+                    group.pop(name, None)
     merged: list[dict[str, Item]] = []
     for group in groups:
         last = merged[-1] if merged else None

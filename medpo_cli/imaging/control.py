@@ -80,8 +80,22 @@ class Ground:
         reach = int(MIDLINE_RANGE * size)
         return size - 1 - reach + int(np.argmax(likeness[size - 1 - reach : size + reach]))
 
+    def reflected(self, mask: Mask) -> Mask:
+        """``mask`` of these slices mirrored at the plane of symmetry; nothing where there is none."""
+        axis, total = side_axis(self.image), self.symmetry
+        turned = np.zeros_like(mask)
+        if total is None:
+            return turned
+        size = mask.shape[axis]
+        low, high = max(0, total - size + 1), min(size - 1, total)
+        place = tuple(slice(low, high + 1) if number == axis else slice(None) for number in range(3))
+        turned[place] = np.flip(mask[place], axis)
+        return turned
 
-def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator) -> Site | None:
+
+def find_control(
+    ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator, *, twinned: bool = False
+) -> Site | None:
     """Mask of a control site and how it was found, None where no site is legal.
 
     Args:
@@ -89,8 +103,9 @@ def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Gen
         region: the destroyed region, bool ``[X, Y, Z]`` of the whole image.
         lesions: all regions of the record, ``region`` among them.
         rng: picks among the most similar sites.
+        twinned: the mirrored place of a site must be legal as well (the operator copies from there).
     """
-    found = _find(ground, region[:, :, ground.slices], lesions[:, :, ground.slices], rng)
+    found = _find(ground, region[:, :, ground.slices], lesions[:, :, ground.slices], rng, twinned)
     if found is None:
         return None
     mask = np.zeros_like(region)
@@ -98,15 +113,22 @@ def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Gen
     return mask, found[1]
 
 
-def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator) -> Site | None:
-    around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1, 1), bool)
-    forbidden = ~ground.body | ndimage.binary_dilation(lesions, around)
+def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator, twinned: bool = False) -> Site | None:
+    forbidden = forbidden_for(ground, lesions)
+    if twinned:
+        forbidden = forbidden | ~ground.reflected(~forbidden)
     mirrored = mirror(region, side_axis(ground.image), ground.symmetry)
     usable = ground.body & ~lesions
     if mirrored is not None and not (mirrored & forbidden).any() and _alike(ground, region, mirrored, usable):
         return mirrored, "mirror"
     moved = _shifted(ground, region, forbidden, usable, rng)
     return None if moved is None else (moved, "shift")
+
+
+def forbidden_for(ground: Ground, lesions: Mask) -> Mask:
+    """Voxels of the ground's slices that are not body, or in or near a lesion."""
+    around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1, 1), bool)
+    return np.asarray(~ground.body | ndimage.binary_dilation(lesions, around))
 
 
 def _alike(ground: Ground, region: Mask, other: Mask, usable: Mask) -> bool:

@@ -138,6 +138,11 @@ def ring(mask: Mask, width: float) -> Mask:
     return near
 
 
+def grown(mask: Mask, pixels: int) -> Mask:
+    """``mask`` and all that lies at most ``pixels`` from it on its own slices."""
+    return mask | ring(mask, pixels) if pixels else mask
+
+
 def radius(mask: Mask) -> float:
     """Radius in voxels of the disc (one slice) or ball (several) with as many voxels."""
     voxels = np.count_nonzero(mask)

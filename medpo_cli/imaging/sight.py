@@ -22,7 +22,9 @@ SLICES = 8
 OUTLIERS = 3.0
 """Robust standard deviations of the ring's Laplacian above which a value is an edge of anatomy, not texture."""
 NO_CONTRAST = 0.25
-"""A region that stands out by less than this many standard deviations of its ring has no contrast to lose."""
+"""A finding that stands out by less than this many standard deviations of its ring has no contrast to lose."""
+GRAIN = 0.5
+"""Laplacian in grey levels below which a picture counts as smooth: rounding makes as much."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,18 @@ class Sight:
 
     Args:
         image: gives shape, scale and polarity.
-        mask: the region, bool ``[X, Y, Z]``.
+        mask: the destroyed region, bool ``[X, Y, Z]``.
         window: what the picture is looked at through; None for 8-bit pictures.
         side: longest side of the picture that the model gets; smaller pictures stay as they are.
+        finding: what had been marked, where the region was grown; contrast is that of the finding, while
+            texture and surroundings are those of the region.
     """
 
-    def __init__(self, image: Image, mask: Mask, window: Window | None, side: int) -> None:
+    def __init__(self, image: Image, mask: Mask, window: Window | None, side: int, finding: Mask | None = None) -> None:
         self.image = image
         self.window = window
+        self.side = side
+        self.region = mask
         box = box_of(mask)
         filled = np.flatnonzero(mask[box].any(axis=(0, 1))) + box[2].start
         chosen = np.linspace(0, len(filled) - 1, min(SLICES, len(filled))).round().astype(int)
@@ -60,7 +66,7 @@ class Sight:
         margin = (self.width + 3) * shrink
         self.axes = tuple(_axis(box[axis], mask.shape[axis], shrink, margin) for axis in range(2))
         self.scaled = shrink > 1
-        self.shares = [self._shrunk(mask[self._cut(z)].astype(np.float32), Pillow.Resampling.BOX) for z in self.slices]
+        self._finding = mask if finding is None else finding
 
     def _cut(self, z: int) -> tuple[slice, slice, int]:
         return self.axes[0].cut, self.axes[1].cut, z
@@ -84,37 +90,70 @@ class Sight:
         return self._shrunk(values.astype(np.float32), Pillow.Resampling.BICUBIC)
 
     @functools.cached_property
-    def places(self) -> list[tuple[Mask, Mask]]:
-        """For each slice the pixels of the region and those of its ring."""
-        most = max(float(share.max()) for share in self.shares)
-        found = []
-        for share in self.shares:
-            inside = share >= min(0.5, most)
-            away = ndimage.distance_transform_edt(~inside) if inside.any() else np.full(share.shape, np.inf)
-            found.append((inside, (share == 0) & (away <= self.width)))
-        return found
+    def places(self) -> list[tuple[Mask, Mask, Mask]]:
+        """For each slice the pixels of finding, region and ring."""
+        return [
+            (inside(self._share(self._finding, z)), inside(share := self._share(self.region, z)), self._ring(share))
+            for z in self.slices
+        ]
+
+    def _share(self, mask: Mask, z: int) -> Values:
+        return self._shrunk(mask[self._cut(z)].astype(np.float32), Pillow.Resampling.BOX)
+
+    def _ring(self, share: Values) -> Mask:
+        away = ndimage.distance_transform_edt(~inside(share))
+        return np.asarray((share == 0) & (away <= self.width))
 
     def look(self, array: Array) -> "Look":
-        """How the region stands out and how rough it is in ``array`` (shape and type of the image's)."""
-        inside, near, rough, rough_near = [], [], [], []
-        for z, (region, ring) in zip(self.slices, self.places, strict=True):
+        """How finding and region look in ``array`` (shape and type of the image's)."""
+        parts: list[tuple[Values, Values, Values, Values]] = []
+        for z, (finding, region, ring) in zip(self.slices, self.places, strict=True):
             plane = self._seen(array, z)
             edges = np.abs(ndimage.laplace(plane, mode="nearest"))
-            inside.append(plane[region])
-            near.append(plane[ring])
-            rough.append(edges[region])
-            rough_near.append(edges[ring])
-        return Look(*(np.concatenate(parts) for parts in (inside, near, rough, rough_near)))
+            parts.append((plane[finding], plane[ring], edges[region], edges[ring]))
+        return Look(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Grey levels inside and around a region, and the size of their Laplacian."""
+    """Grey levels of a finding and around its region, and the size of the Laplacian in region and ring."""
 
-    inside: Values
+    finding: Values
     near: Values
     rough: Values
     rough_near: Values
+
+    @property
+    def contrast(self) -> float:
+        """Mean of the finding minus mean of the ring in grey levels; 0 where there is no ring."""
+        return float(self.finding.mean() - self.near.mean()) if self.near.size and self.finding.size else 0.0
+
+    @property
+    def texture(self) -> float | None:
+        """How many times rougher the region is than its ring (root mean square of the Laplacian).
+
+        1 means alike. Edges of anatomy in the ring are cut off, in the region likewise. None without a ring.
+        """
+        if not self.near.size:
+            return None
+        limit = OUTLIERS * 1.4826 * float(np.median(self.rough_near)) or np.inf
+        energy = [float((np.minimum(values, limit) ** 2).mean()) for values in (self.rough, self.rough_near)]
+        return float(np.sqrt((energy[0] + GRAIN**2) / (energy[1] + GRAIN**2)))
+
+
+def remaining(before: Look, after: Look) -> float | None:
+    """Share of the finding's contrast that is left; negative where it turned over.
+
+    None where there was none: less than ``NO_CONTRAST`` standard deviations of the ring.
+    """
+    if not before.near.size or abs(before.contrast) <= NO_CONTRAST * max(float(before.near.std()), GRAIN):
+        return None
+    return after.contrast / before.contrast
+
+
+def inside(share: Values) -> Mask:
+    """Pixels of which at least half lies in the region; the fullest where none does."""
+    return np.asarray(share >= min(0.5, float(share.max()))) & (share > 0)
 
 
 def _axis(extent: slice, size: int, shrink: float, margin: float) -> Axis:

@@ -12,6 +12,7 @@ from medpo_cli.errors import CannotCreateError, OutputError, RecordError
 from medpo_cli.imaging import nifti, proof
 from medpo_cli.imaging.corruption import destroy, key_of, parameters_of, stream_of
 from medpo_cli.imaging.image import Image, content_hash, frozen
+from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Window
 
 IMAGE = Image(array=frozen(body_picture(64).T[:, :, None].copy()), kind="png")
@@ -46,11 +47,11 @@ def test_content_hash_sees_values_place_and_polarity_not_the_format() -> None:
 
 def test_noise_of_windowed_images_is_scaled_to_the_window() -> None:
     hounsfield = Image(array=frozen(np.zeros((8, 8, 1), np.int16)), kind="dicom", window=Window(center=50, width=400))
-    assert parameters_of("gaussian", 45.0, IMAGE, None) == {"sigma": 45.0}
+    assert parameters_of("gaussian", CorruptConfig(), IMAGE, None) == {"sigma": 45.0}
     expected = {"sigma": 45.0, "window_center": 50.0, "window_width": 400.0}
-    assert parameters_of("gaussian", 45.0, hounsfield, None) == expected
-    assert parameters_of("gaussian", 45.0, hounsfield, Window(center=0, width=80))["window_width"] == 80
-    assert parameters_of("harmonic", 45.0, hounsfield, None) == {}
+    assert parameters_of("gaussian", CorruptConfig(), hounsfield, None) == expected
+    assert parameters_of("gaussian", CorruptConfig(), hounsfield, Window(center=0, width=80))["window_width"] == 80
+    assert parameters_of("harmonic", CorruptConfig(), hounsfield, None) == {}
 
 
 def test_scaled_sigma_reaches_the_stored_values(tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ def test_blur_is_the_gaussian_of_the_whole_picture() -> None:
     array = stream().normal(0, 50, (64, 64, 1))
     out = blur(array, MASK, stream(), Settings(blur=0.5))
     width = 0.5 * np.sqrt(MASK.sum() / np.pi)
-    np.testing.assert_allclose(out[MASK], ndimage.gaussian_filter(array[:, :, 0], width)[MASK[:, :, 0]], rtol=1e-3, atol=0.1)
+    np.testing.assert_allclose(
+        out[MASK], ndimage.gaussian_filter(array[:, :, 0], width)[MASK[:, :, 0]], rtol=1e-3, atol=0.1
+    )
 
 
 def test_mirror_takes_the_other_side_without_a_step_in_brightness() -> None:
@@ -150,7 +152,7 @@ def test_patches_are_those_of_the_picture_and_as_many_as_the_share_says() -> Non
 
 def test_the_crop_magnifies_a_part_of_the_region() -> None:
     x = np.arange(200.0)
-    ramp = (x[:, None, None] + np.zeros((200, 200, 1)))
+    ramp = x[:, None, None] + np.zeros((200, 200, 1))
     out = area_crop(ramp, ALL, stream(), Settings())
     slope = np.diff(out[:, 0, 0])
     np.testing.assert_allclose(slope, slope[0])

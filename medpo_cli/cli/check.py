@@ -5,12 +5,15 @@ from typing import Any, get_args
 
 import typer
 
+from medpo_cli.cli.check_images import check_images
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import CannotCreateError, ExitCode, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.io.stream import RecordReader, describe
 from medpo_cli.schema.extras import extras
 from medpo_cli.schema.records import AnyRecord, Case, Corrupted, ImageRef, Pair, Record, Sample
+
+COMPARED = "images compared"
 
 
 class Inspection:
@@ -46,15 +49,20 @@ class Inspection:
         return ExitCode.REJECTS if self.problems else ExitCode.DONE
 
 
-def check(file: Path, root: Path | None, *, files: bool) -> ExitCode:
+def check(file: Path, root: Path | None, *, files: bool, images: bool = False) -> ExitCode:
     """Report every problem on stderr and counts by kind on stdout; 3 if there was any, 65 if cut off."""
     inspection = Inspection("check", file, root, get_args(AnyRecord))
     counts: dict[str, int] = {}
     for record in inspection.reader:
         kind = str(type(record).__struct_config__.tag)
         counts[kind] = counts.get(kind, 0) + 1
-        if files and isinstance(record, Case):
+        if not isinstance(record, Case):
+            continue
+        problems = inspection.problems
+        if files:
             _look_for_files(record, inspection.context)
+        if images and inspection.problems == problems:  # a missing file need not be said twice
+            counts[COMPARED] = counts.get(COMPARED, 0) + check_images(record, inspection.context)
     for kind, count in counts.items():
         typer.echo(f"{kind:<18}{count:>8}")
     if not inspection.reader.complete:

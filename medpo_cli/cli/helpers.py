@@ -20,12 +20,15 @@ def check(
     file: Annotated[Path, typer.Argument(help="JSONL file of any medpo records")],
     root: Annotated[Path | None, typer.Option(help="folder that paths are relative to")] = None,
     files: Annotated[bool, typer.Option("--files/--no-files", help="also look for the files named")] = True,
+    images: Annotated[
+        bool, typer.Option("--images", help="also prove from the files that corruptions changed their region alone")
+    ] = False,
 ) -> None:
     """Validate a file of records: types, spans, duplicate ids, end record, files."""
     from medpo_cli.cli import check as command
     from medpo_cli.cli.stage import plain
 
-    plain("check", lambda: command.check(file, root, files=files))
+    plain("check", lambda: command.check(file, root, files=files, images=images))
 
 
 def show(

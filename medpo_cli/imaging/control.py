@@ -80,6 +80,15 @@ class Ground:
         reach = int(MIDLINE_RANGE * size)
         return size - 1 - reach + int(np.argmax(likeness[size - 1 - reach : size + reach]))
 
+    def midline(self) -> Mask:
+        """Voxels so near the plane of symmetry that a region on them meets its own mirror image."""
+        axis, total = side_axis(self.image), self.symmetry
+        band = np.zeros(self.image.shape, bool)
+        if total is not None:
+            near = np.abs(2 * np.arange(band.shape[axis]) - total) <= 2 * MARGIN + 2
+            np.moveaxis(band, axis, 0)[near] = True
+        return band
+
     def reflected(self, mask: Mask) -> Mask:
         """``mask`` of these slices mirrored at the plane of symmetry; nothing where there is none."""
         axis, total = side_axis(self.image), self.symmetry
@@ -116,7 +125,7 @@ def find_control(
 def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator, twinned: bool = False) -> Site | None:
     forbidden = forbidden_for(ground, lesions)
     if twinned:
-        forbidden = forbidden | ~ground.reflected(~forbidden)
+        forbidden = forbidden | ~ground.reflected(~forbidden) | ground.midline()
     mirrored = mirror(region, side_axis(ground.image), ground.symmetry)
     usable = ground.body & ~lesions
     if mirrored is not None and not (mirrored & forbidden).any() and _alike(ground, region, mirrored, usable):

@@ -134,11 +134,13 @@ def apply(image: Image, key: bytes, mask: Mask, operator: str, parameters: Param
 def feathered(before: Array, after: Array, mask: Mask, width: int) -> Array:
     """Mix both inside the region so that the change fades in over ``width`` pixels from its edge.
 
-    An edge softened outwards would change voxels outside the region.
+    An edge softened outwards would change voxels outside the region. At the picture's own edge nothing fades.
     """
-    box = box_of(mask, margin=1)
-    depth = distance_transform_edt(np.pad(mask[box], ((1, 1), (1, 1), (0, 0))), sampling=(1.0, 1.0, 1e6))
-    weight = np.clip(depth[1:-1, 1:-1][mask[box]] / (width + 1), 0, 1)
+    region = mask[box_of(mask, margin=1)]
+    if region.all():
+        return after
+    depth = distance_transform_edt(region, sampling=(1.0, 1.0, 1e6))
+    weight = np.clip(depth[region] / (width + 1), 0, 1)
     old, new = inside(before, mask), inside(after, mask)
     weight = weight[:, None] if old.ndim == 2 else weight
     return placed(before, mask, old + weight * (new - old))

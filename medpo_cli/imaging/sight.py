@@ -132,13 +132,13 @@ class Look:
     def texture(self) -> float | None:
         """How many times rougher the region is than its ring (root mean square of the Laplacian).
 
-        1 means alike. Edges of anatomy in the ring are cut off, in the region likewise. None without a ring.
+        1 means alike. Edges of anatomy in the ring are cut off: they are no texture. None without a ring.
         """
         if not self.near.size:
             return None
         limit = OUTLIERS * 1.4826 * float(np.median(self.rough_near)) or np.inf
-        energy = [float((np.minimum(values, limit) ** 2).mean()) for values in (self.rough, self.rough_near)]
-        return float(np.sqrt((energy[0] + GRAIN**2) / (energy[1] + GRAIN**2)))
+        here, there = (float((v**2).mean()) for v in (self.rough, np.minimum(self.rough_near, limit)))
+        return float(np.sqrt((here + GRAIN**2) / (there + GRAIN**2)))
 
 
 def remaining(before: Look, after: Look) -> float | None:

@@ -167,16 +167,25 @@ def destroy(
         CannotCreateError: the folder cannot be written.
         OutputError: writing failed midway.
     """
+    return write(image, _within(limits, image, key, mask, operator, parameters, sight), key, mask, folder, sight)
+
+
+def _within(
+    limits: Limits | None, image: Image, key: bytes, mask: Mask, operator: str, parameters: Parameters,
+    sight: Sight | None,
+) -> Array:  # fmt: skip
+    """``apply``, checked against the limits."""
     array = apply(image, key, mask, operator, parameters)
     if sight is not None and limits is not None:
         limits.check(sight, image.array, array)
-    return write(image, array, key, mask, folder, sight)
+    return array
 
 
 def write(image: Image, array: Array, key: bytes, mask: Mask, folder: Path, sight: Sight | None = None) -> Made:
     """Write ``array`` as ``folder``/KEY.nii.gz, read it again and prove it; raises as ``destroy``."""
     path = folder / f"{key.hex()}.nii.gz"
     data = nifti.encode(image, array)
+    del array  # The proof reads the file: two volumes in memory are enough.
     write_once(path, data)
     shown = proof.prove(image, path, mask, sight)
     return Made(path.name, hashlib.sha256(data).hexdigest(), stream_of(key)[0], shown)

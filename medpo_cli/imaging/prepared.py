@@ -5,8 +5,9 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from medpo_cli.errors import RecordError
-from medpo_cli.imaging.control import Ground, forbidden_for, mirror
+from medpo_cli.imaging.control import forbidden_for, mirror
 from medpo_cli.imaging.geometry import side_axis
+from medpo_cli.imaging.ground import Ground
 from medpo_cli.imaging.image import Image, Mask, content_hash
 from medpo_cli.imaging.regions import box_of
 from medpo_cli.imaging.window import resolve_window

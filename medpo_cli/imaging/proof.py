@@ -15,12 +15,14 @@ from medpo_cli.schema.records import RegionProof
 
 def outside_hash(array: Array, mask: Mask) -> str:
     """sha256 (hex) of type, shape and voxels (order of NIfTI, little endian) with the region zeroed."""
-    kept = array.copy(order="K")
-    box = box_of(mask)
-    kept[box][mask[box]] = 0
-    about = f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode()
-    digest = hashlib.sha256(about)
-    digest.update(file_order(kept).data)
+    digest = hashlib.sha256(f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode())
+    touched = np.asarray(mask.any(axis=(0, 1)))
+    for z in range(array.shape[2]):  # slice by slice: no second volume in memory
+        plane = array[:, :, z : z + 1]
+        if touched[z]:
+            plane = plane.copy(order="K")
+            plane[mask[:, :, z : z + 1]] = 0
+        digest.update(file_order(plane).data)
     return digest.hexdigest()
 
 

@@ -109,7 +109,9 @@ def select(labels: Array, value: int | None, field: str, *, soft: bool) -> Mask:
 
 
 def union(masks: Sequence[Mask]) -> Mask:
-    """All voxels of any of the masks."""
+    """All voxels of any of the masks; a single mask is given back as it is."""
+    if len(masks) == 1:
+        return masks[0]
     whole = masks[0].copy(order="K")
     for mask in masks[1:]:
         whole |= mask

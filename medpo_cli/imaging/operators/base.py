@@ -89,7 +89,9 @@ def parts_of(mask: Mask) -> list[Mask]:
 
 
 def whole(mask: Mask, part: Mask) -> Mask:
-    """A part of ``parts_of`` as a mask of the whole image."""
+    """A part of ``parts_of`` as a mask of the whole image; ``mask`` itself where it is the only part."""
+    if np.array_equal(part, mask[box_of(mask)]):
+        return mask
     full = np.zeros_like(mask)
     full[box_of(mask)] = part
     return full

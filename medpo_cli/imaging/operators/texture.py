@@ -43,15 +43,16 @@ def part_texture(array: Array, part: Mask, mask: Mask, rng: np.random.Generator)
     box = box_of(part, margin=int(np.ceil(2 * size)))
     inside, hole = part[box], mask[box]
     values = array[box].astype(np.float64)
-    values = values.mean(axis=-1) if values.ndim == 4 else values
-    residual = local_residual(values, hole, max(1.0, size / 6))
+    residual = local_residual(values.mean(axis=-1) if values.ndim == 4 else values, hole, max(1.0, size / 6))
+    del values
     near = ring(inside, ring_width(part)) & ~hole
     known = residual[near] if near.any() else np.zeros(1)
     limit = 3 * 1.4826 * float(np.median(np.abs(known)))
-    residual = np.clip(residual, -limit, limit)
-    white = fft.rfftn(rng.standard_normal(inside.shape))
-    phase = white / np.maximum(np.abs(white), 1e-300)
-    field = fft.irfftn(np.abs(fft.rfftn(residual)) * phase, s=inside.shape)[inside]
+    np.clip(residual, -limit, limit, out=residual)  # In place from here on: windows of large lesions are large.
+    spectrum = fft.rfftn(rng.standard_normal(inside.shape))
+    spectrum /= np.maximum(np.abs(spectrum), 1e-300)
+    spectrum *= np.abs(fft.rfftn(residual))
+    field = fft.irfftn(spectrum, s=inside.shape)[inside]
     target = float(np.clip(known, -limit, limit).std())
     spread = float(field.std())
     return np.asarray((field - field.mean()) * (target / spread if spread > 0 else 0.0))
@@ -59,8 +60,12 @@ def part_texture(array: Array, part: Mask, mask: Mask, rng: np.random.Generator)
 
 def local_residual(values: Values, hole: Mask, sigma: float) -> Values:
     """``values`` minus a Gaussian low pass that ignores ``hole`` (normalised convolution); 0 in the hole."""
-    known = (~hole).astype(np.float64)
     widths = (sigma, sigma, 0.0 if values.shape[2] == 1 else sigma)
-    weight = ndimage.gaussian_filter(known, widths, mode="constant")
-    smooth = ndimage.gaussian_filter(values * known, widths, mode="constant") / np.maximum(weight, 1e-12)
-    return np.asarray((values - smooth) * known)
+    weight = (~hole).astype(np.float64)
+    smooth = values * weight
+    for field in (weight, smooth):
+        ndimage.gaussian_filter(field, widths, mode="constant", output=field)
+    smooth /= np.maximum(weight, 1e-12, out=weight)
+    np.subtract(values, smooth, out=smooth)
+    smooth[hole] = 0
+    return np.asarray(smooth)

@@ -15,20 +15,28 @@ from medpo_cli.schema.records import ImageRef, Window
 
 Value = TypeVar("Value")
 KEPT_IMAGES = 8
+KEPT_BYTES = 2**28
+KEPT_GROUNDS = 2
 
 
 class Recent(OrderedDict[Hashable, Value]):
-    """The values used last."""
+    """The values used last, one at least.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: how many are kept at most.
+        cost: bytes that a value takes; together they take at most ``KEPT_BYTES``.
+    """
+
+    def __init__(self, size: int, cost: Callable[[Value], int] = lambda _: 0) -> None:
         super().__init__()
         self.size = size
+        self.cost = cost
 
     def get_or(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Value of ``key``, made where it is not kept."""
         if key not in self:
             self[key] = make()
-            while len(self) > self.size:
+            while len(self) > self.size or (len(self) > 1 and sum(map(self.cost, self.values())) > KEPT_BYTES):
                 self.popitem(last=False)
         self.move_to_end(key)
         return self[key]
@@ -40,7 +48,7 @@ class Prepared:
     def __init__(self, image: Image) -> None:
         self.image = image
         self.content = content_hash(image)
-        self._grounds: Recent[Ground] = Recent(KEPT_IMAGES)
+        self._grounds: Recent[Ground] = Recent(KEPT_GROUNDS)
         self._window = resolve_window(image)
 
     def ground(self, region: Mask) -> Ground:

@@ -112,9 +112,11 @@ class Corrupter:
         self.seen = 0
         self.unsynced: set[str] = set()
         self._limits = corruption.Limits(config.max_remaining, config.max_tell)
-        self._images: Recent[Prepared] = Recent(KEPT_IMAGES)
+        self._images: Recent[Prepared] = Recent(KEPT_IMAGES, lambda kept: kept.image.array.nbytes)
         self._made: Recent[corruption.Made] = Recent(KEPT_FILES)
-        self._sites: Recent[tuple[Mask, str] | None] = Recent(KEPT_IMAGES * 8)
+        self._sites: Recent[tuple[Mask, str] | None] = Recent(
+            KEPT_IMAGES * 8, lambda site: site[0].nbytes if site else 0
+        )
 
     def attempt(self, record: Case) -> Case | RecordError:
         """``record`` with its corrupted images, as it is, or why it cannot be used."""

@@ -33,7 +33,7 @@ from medpo_cli.imaging.image import Array, Image, Mask, content_hash, frozen
 from medpo_cli.imaging.operators import OPERATORS
 from medpo_cli.imaging.regions import box_of, fraction, grown
 from medpo_cli.imaging.sight import Sight, remaining
-from medpo_cli.imaging.window import view
+from medpo_cli.imaging.window import grey, view
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Window
 
@@ -100,7 +100,10 @@ def discs(films: list[Finding], count: int = 10) -> Iterator[Finding]:
     rng = np.random.default_rng(0)
     for film in {id(film.image): film for film in films}.values():
         marked = np.any([other.mask for other in films if other.image is film.image], axis=0)
-        body = ndimage.binary_erosion(Ground(film.image).body & ~marked, iterations=90)[:, :, 0]
+        # Not where the film is black or white: there 40 levels more could not be seen.
+        levels = grey(film.image, film.image.array, film.window)
+        usable = Ground(film.image).body & ~marked & (levels > 8) & (levels < 208)
+        body = ndimage.binary_erosion(ndimage.binary_opening(usable[:, :, 0], iterations=3), iterations=70)
         places = np.argwhere(body)
         window = film.window
         assert window is not None

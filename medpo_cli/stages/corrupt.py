@@ -14,7 +14,7 @@ from medpo_cli.errors import ConfigError, RecordError
 from medpo_cli.imaging import corruption, ladder, regions
 from medpo_cli.imaging.control import find_control
 from medpo_cli.imaging.image import Mask
-from medpo_cli.imaging.operators import ESCALATION
+from medpo_cli.imaging.operators import ESCALATION, NEED_NOTHING_AROUND
 from medpo_cli.imaging.prepared import KEPT_IMAGES, Prepared, Recent
 from medpo_cli.imaging.sight import Sight
 from medpo_cli.imaging.window import checked_source
@@ -157,12 +157,13 @@ class Corrupter:
                 raise translate_os_error(error, "corrupted image") from None
 
     def _whole(self, record: Case, target: "Target", *, too_large: bool) -> Case:
-        """The explicit fallback: the paper's noise everywhere (a fill has nothing to go by), no control."""
+        """The explicit fallback, without a control: the operator everywhere, for fills the paper's noise."""
         if self.config.fallback == "none":
             self.counts[f"region above {regions.MAX_FRACTION:.0%} of the image left alone"] += too_large
             return record
         everything = np.ones(target.image.image.shape, bool)
-        done = self._made_of(target, everything, Step("gaussian", 0), "fallback-whole")
+        operator = self.config.operator if self.config.operator in NEED_NOTHING_AROUND else "gaussian"
+        done = self._made_of(target, everything, Step(operator, 0), "fallback-whole")
         return msgspec.structs.replace(record, corrupted=done, control=None, no_control="whole-image")
 
     def _destroyed(self, target: "Target", finding: Mask) -> tuple[Step, Mask, Corrupted]:

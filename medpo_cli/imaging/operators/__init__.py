@@ -11,7 +11,7 @@ from medpo_cli.imaging.operators.fill import biharmonic, blur, harmonic, mirror,
 from medpo_cli.imaging.operators.noise import diffusion, gaussian, replace, ring_noise, shuffle
 from medpo_cli.imaging.operators.texture import harmonic_texture
 
-__all__ = ["ESCALATION", "OPERATORS", "Operator", "Settings"]
+__all__ = ["ESCALATION", "NEED_NOTHING_AROUND", "OPERATORS", "Operator", "Settings"]
 
 OPERATORS: dict[str, Operator] = {
     "harmonic-texture": harmonic_texture,
@@ -28,6 +28,9 @@ OPERATORS: dict[str, Operator] = {
     "patch-black": patch_black,
     "area-crop": area_crop,
 }
+
+NEED_NOTHING_AROUND = frozenset({"gaussian", "diffusion", "replace", "shuffle", "patch-black", "area-crop"})
+"""Operators that can be applied to a whole image; a fill has nothing to go by there."""
 
 ESCALATION: tuple[tuple[str, int], ...] = (
     ("harmonic-texture", 0),

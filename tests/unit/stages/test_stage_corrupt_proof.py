@@ -171,6 +171,17 @@ def test_why_there_is_no_control_stands_in_the_record(root: Path) -> None:
     assert one(case(), root, control=False).no_control is None
 
 
+@pytest.mark.parametrize(
+    ("operator", "used"), [("area-crop", "area-crop"), ("diffusion", "diffusion"), ("mirror", "gaussian")]
+)
+def test_the_whole_image_gets_the_operator_unless_it_needs_surroundings(root: Path, operator: str, used: str) -> None:
+    record = Case(id="w", image=ImageRef(path="0.png"), prompt="p", task="report")
+    done = one(record, root, fallback="whole", operator=operator)
+    assert done.corrupted is not None
+    assert (done.corrupted.operator, done.corrupted.region.fraction) == (used, 1.0)
+    assert checked(root, done) == (1, [])
+
+
 def test_workers_give_the_same_bytes_in_the_same_order(root: Path) -> None:
     bad = case("bad", labels="none")
     records = [case("a"), case("b", labels="left"), bad, case("c", 1), case("d", 2), case("e", 1, labels="right")]

@@ -14,7 +14,7 @@ from medpo_cli.imaging.regions import grown, region_hash
 from medpo_cli.imaging.sight import Sight
 from medpo_cli.schema.records import Corrupted, RegionProof
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 """Relative difference of measured numbers that other versions of numpy may make."""
 
 

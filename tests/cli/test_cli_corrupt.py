@@ -1,9 +1,16 @@
 """``medpo corrupt`` with workers and limits, and ``medpo check --images`` on what it wrote."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from conftest_cli import END, Run
+import pytest
+from conftest_cli import END, MEDPO, Run, case
 
 
 def records(path: Path) -> list[dict[str, object]]:
@@ -73,3 +80,62 @@ def test_an_unreadable_mask_is_one_problem_of_check(medpo: Run, folder: Path) ->
     done = medpo("check", "--images", "w.jsonl")
     assert done.returncode == 3
     assert "no voxel inside" in done.stderr
+
+
+def children_of(process: int) -> set[int]:
+    """Direct children of a process."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            found |= {int(entry.name)} if parent == process else set()
+    return found
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def many(folder: Path, count: int) -> Path:
+    path = folder / "many.jsonl"
+    lines = [case(number % 3, id=f"many-{number}") for number in range(count)]
+    path.write_text("".join(lines) + END)
+    return path
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_no_worker_outlives_the_command(folder: Path, signal_number: int, code: int) -> None:
+    many(folder, 20000)
+    words = [MEDPO, "corrupt", "many.jsonl", "-o", "out.jsonl", "--jobs", "2"]
+    with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        part = folder / "out.jsonl.part"
+        wait_until(lambda: part.exists() and part.stat().st_size > 1000)
+        workers = children_of(process.pid)
+        assert len(workers) >= 2
+        process.send_signal(signal_number)
+        process.wait(30)
+        assert process.returncode == code
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_75_and_resume_goes_on(medpo: Run, folder: Path) -> None:
+    many(folder, 3000)
+    words = [MEDPO, "corrupt", "many.jsonl", "-o", "out.jsonl", "--jobs", "2"]
+    with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        part = folder / "out.jsonl.part"
+        wait_until(lambda: part.exists() and part.stat().st_size > 1000)
+        for worker in children_of(process.pid):
+            if b"spawn_main" in Path(f"/proc/{worker}/cmdline").read_bytes():
+                os.kill(worker, signal.SIGKILL)
+                break
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "worker" in err
+    assert "Traceback" not in err
+    done = medpo("corrupt", "many.jsonl", "-o", "out.jsonl", "--resume")
+    assert done.returncode == 0, done.stderr
+    medpo("corrupt", "many.jsonl", "-o", "again.jsonl")
+    assert (folder / "out.jsonl").read_bytes() == (folder / "again.jsonl").read_bytes()

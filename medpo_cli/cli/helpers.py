@@ -11,9 +11,49 @@ _HELPERS = "Helpers"
 def register(app: typer.Typer) -> None:
     """Add the helper commands."""
     app.command("demo", rich_help_panel=_HELPERS)(demo)
+    app.command("import", rich_help_panel=_HELPERS)(import_)
+    app.command("export", rich_help_panel=_HELPERS)(export)
     app.command("check", rich_help_panel=_HELPERS)(check)
     app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
+
+
+def import_(
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="pairs: fire-mpo, rrpo, rlhf-v, mmedpo, trl, llama-factory, ms-swift; "
+            "cases: vqa-rad, slake, iu-xray, llava",
+        ),
+    ],
+    file: Annotated[Path, typer.Argument(help="JSON Lines, or one JSON array")],
+    output: Annotated[str, typer.Option("--output", "-o", help="write records here instead of standard output")] = "-",
+    images: Annotated[str, typer.Option(help="folder of the images, relative to the file")] = "",
+    rejects: Annotated[Path | None, typer.Option(help="file for reject records")] = None,
+    on_bad: Annotated[Literal["skip", "fail"], typer.Option(help="bad rows: skip and count, or stop")] = "skip",
+    force: Annotated[bool, typer.Option("--force", help="replace an existing output")] = False,
+) -> None:
+    """Turn rows of other tools into pairs or cases; tags are stripped, words compared again, bad rows refused."""
+    from medpo_cli.cli import foreign as command
+    from medpo_cli.cli.stage import plain
+
+    plain("import", lambda: command.run_import(form, file, output, images, rejects, on_bad=on_bad, force=force))
+
+
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="trl, llama-factory, ms-swift or fire-mpo")],
+    file: Annotated[Path, typer.Argument(help="pairs")],
+    output: Annotated[str, typer.Option("--output", "-o", help="write rows here instead of standard output")] = "-",
+    root: Annotated[Path | None, typer.Option(help="folder that paths are relative to")] = None,
+    drop_spans: Annotated[bool, typer.Option("--drop-spans", help="give up spans where the format has none")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing output")] = False,
+) -> None:
+    """Write pairs in the shape of another trainer, as JSON Lines."""
+    from medpo_cli.cli import foreign as command
+    from medpo_cli.cli.stage import plain
+
+    plain("export", lambda: command.run_export(form, file, output, root, drop_spans=drop_spans, force=force))
 
 
 def check(
@@ -23,12 +63,16 @@ def check(
     images: Annotated[
         bool, typer.Option("--images", help="also prove from the files that corruptions changed their region alone")
     ] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="also say what the pairs would teach: statistics, suspicious pairs")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --pairs: statistics as one JSON object")] = False,
 ) -> None:
     """Validate a file of records: types, spans, duplicate ids, end record, files."""
     from medpo_cli.cli import check as command
     from medpo_cli.cli.stage import plain
 
-    plain("check", lambda: command.check(file, root, files=files, images=images))
+    plain("check", lambda: command.check(file, root, files=files, images=images, pairs=pairs, as_json=as_json))
 
 
 def show(

@@ -6,6 +6,7 @@ The stages themselves know nothing of files, signals or terminals: they are gene
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,6 +47,7 @@ class Session:
         self.messages = messages
         self.source = source
         self.rejected = 0
+        self._codes: Counter[str] = Counter()
         self._rejects: FileOutput | None = None
         self._output_root = Path(self.stream.root) if self.stream.root else self._natural_root()
         self._prefix = self._path_prefix()
@@ -96,6 +98,7 @@ class Session:
         if self.stream.on_bad == "fail":
             raise BadInputError(text)
         self.rejected += 1
+        self._codes[error.reason] += 1
         if self.rejected <= _SHOWN_REJECTS:
             self.messages("warning", text)
         elif self.rejected == _SHOWN_REJECTS + 1:
@@ -147,10 +150,13 @@ class Session:
     def close(self, manifest: Path | None, code: int, **facts: Any) -> None:
         """Finish rejects and manifest, free the terminal."""
         stop(self.progress)
+        codes = dict(sorted(self._codes.items(), key=lambda item: (-item[1], item[0])))
+        if codes:
+            self.messages("info", "rejected: " + ", ".join(f"{code}: {count}" for code, count in codes.items()))
         if self._rejects is not None:
             self._rejects.finish(End(stage=self.name, run="rejects", records=self.rejected, rejected=0))
         if manifest is not None:
-            counted = {"input_sha256": self._reader.sha256, "rejected": self.rejected}
+            counted = {"input_sha256": self._reader.sha256, "rejected": self.rejected, "reject_codes": codes}
             self.manifest.finish(manifest, code, **self.context.facts, **counted, **facts)
 
     def exit_code(self) -> ExitCode:

@@ -71,8 +71,13 @@ def _sample(stage: Stage, session: Session, config: schema.SampleConfig, stdout:
 
 
 def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Stdout) -> ExitCode:
-    from medpo_cli.stages import edit
+    from medpo_cli.stages import audit, edit, review
 
+    if config.apply_review:
+        return to_records(session, lambda records: review.run(records, config, session.context), stdout, replay=True)
+    for path in audit.files(config.audit) if config.audit else ():
+        if path.exists() and not (session.stream.force or session.stream.resume):
+            raise CannotCreateError(f"{path.name} exists: --force replaces it")
     # The editor balances kinds over the whole stream, so a resumed run must see the stream again.
     return to_records(session, lambda records: edit.run(records, config, session.context), stdout, replay=True)
 
@@ -145,6 +150,10 @@ def _only(*kinds: type[Record]) -> Callable[[Any], tuple[type[Record], ...]]:
     return lambda _settings: kinds
 
 
+def _edited(settings: schema.EditConfig) -> tuple[type[Record], ...]:
+    return (Pair,) if settings.apply_review else (Sample,)
+
+
 def pipe_only(stdout: BinaryIO) -> BinaryIO:
     """Standard output unless it is a terminal, which is spared hundreds of records."""
     return open(os.devnull, "wb") if os.isatty(stdout.fileno()) else stdout
@@ -154,7 +163,7 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage("sample", schema.SampleConfig, _only(Case), _sample, default_input=demo_train_cases, prepare=demo_model),
-        Stage("edit", schema.EditConfig, _only(Sample), _edit),
+        Stage("edit", schema.EditConfig, _edited, _edit),
         Stage("corrupt", schema.CorruptConfig, _only(Case, Sample, Pair), _corrupt),
         Stage(
             "align",

@@ -18,7 +18,10 @@ from medpo_cli.text.words import word_count
 WRONG = frozenset({"hallucinated", "omitted", "hedged", "side"})
 """Errors that make a statement wrong; those of further attributes are counted on their own."""
 
-ERRORS = ("hallucinated", "omitted", "hedged", "side", "location", "severity", "size", "change")
+ERRORS = (
+    "hallucinated", "omitted", "hedged", "side", "location", "severity", "size", "change", "number", "margin",
+    "texture",
+)  # fmt: skip
 
 
 @dataclass

@@ -24,6 +24,7 @@ from medpo_cli.models.sampling import derive_seed
 from medpo_cli.schema.records import Decoding, Response
 
 MAX_REPLY = 16 * 2**20
+LONGEST_WAIT = 60.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 MISCONFIGURED = frozenset({401, 403, 404, 405})
 
@@ -56,6 +57,7 @@ class Endpoint:
     ) -> None:
         self.secure, self.host, self.port, self.path = _parse(url)
         self.allow_public, self.timeout, self.retries, self.backoff = allow_public, timeout, retries, backoff
+        self.schemas = True
         self._check_host()
         self.model = model or self._first_model()
 
@@ -87,6 +89,35 @@ class Endpoint:
         }
         return _response(self._call("POST", "/chat/completions", json.dumps(body).encode()))
 
+    def reply(self, instructions: str, data: str, schema: dict[str, Any], max_tokens: int) -> str:
+        """The text of one reply without images, at temperature 0, held to a JSON schema where the server can.
+
+        Args:
+            instructions: system message.
+            data: user message.
+            schema: of the reply; a server that refuses schemas is asked again without.
+            max_tokens: longest reply; one that reaches it is cut and refused.
+
+        Raises:
+            RecordError: ``endpoint-refused``, ``endpoint-malformed``, ``endpoint-empty`` or ``endpoint-cut``.
+            UnavailableError: no usable server.
+        """
+        messages = [{"role": "system", "content": instructions}, {"role": "user", "content": data}]
+        body: dict[str, Any] = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        form = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+        try:
+            held = body if not self.schemas else body | {"response_format": form}
+            reply = self._call("POST", "/chat/completions", json.dumps(held).encode())
+        except RecordError:
+            if not self.schemas:
+                raise
+            reply = self._call("POST", "/chat/completions", json.dumps(body).encode())
+            self.schemas = False
+        response = _response(reply)
+        if response.finish == "length":
+            raise RecordError("endpoint-cut", "the endpoint's reply was cut at the token limit", "$")
+        return response.text
+
     def answers(self, prompt: str, images: Sequence[np.ndarray], decoding: Decoding, seed: int) -> list[Response]:
         """``decoding.n`` answers, each with its own seed, as ``ask`` gives them."""
         return [self.ask(prompt, images, decoding, derive_seed(seed, index)) for index in range(decoding.n)]
@@ -111,12 +142,12 @@ class Endpoint:
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """The body of a 200 reply; passing failures are tried again."""
-        problem = ""
+        problem, wait = "", 0.0
         for attempt in range(self.retries + 1):
             if attempt:
-                time.sleep(self.backoff * 2 ** (attempt - 1))
+                time.sleep(max(wait, self.backoff * 2 ** (attempt - 1)))
             try:
-                status, reply = self._once(method, path, body)
+                status, reply, wait = self._once(method, path, body)
             except (OSError, http.client.HTTPException) as error:
                 problem = "does not answer in time" if isinstance(error, TimeoutError) else "does not answer"
                 continue
@@ -127,7 +158,8 @@ class Endpoint:
             problem = f"answers with status {status}"
         raise UnavailableError(f"the endpoint {problem} ({self.retries + 1} attempts): check that the server runs")
 
-    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes, float]:
+        """Status, body, and how many seconds the server asks to wait."""
         kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
         connection = kind(self.host, self.port, timeout=self.timeout)
         try:
@@ -140,9 +172,14 @@ class Endpoint:
             content = reply.read(MAX_REPLY + 1)
             if reply.length and len(content) <= MAX_REPLY:
                 raise http.client.IncompleteRead(b"", reply.length)
-            return reply.status, content
+            return reply.status, content, _seconds(reply.getheader("Retry-After"))
         finally:
             connection.close()
+
+
+def _seconds(header: str | None) -> float:
+    """A wait in seconds, as far as one is given in numbers and is not unreasonable."""
+    return min(float(header), LONGEST_WAIT) if header and header.isascii() and header.isdigit() else 0.0
 
 
 def _parse(url: str) -> tuple[bool, str, int, str]:

@@ -44,24 +44,66 @@ class SampleConfig(ModelSettings, frozen=True, kw_only=True):
     allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
 
 
-class EditConfig(Settings, frozen=True, kw_only=True):
+class EditConfig(ModelSettings, frozen=True, kw_only=True):
     """Settings of ``medpo edit``."""
 
+    editor: Annotated[
+        Literal["rules", "hf", "http"],
+        Meta(description="who proposes edits: rules; hf: a local model (--model); http: a server (--endpoint)"),
+    ] = "rules"
+    endpoint: Annotated[str, Meta(description="editor http: OpenAI-compatible base URL")] = ""
+    endpoint_model: Annotated[str, Meta(description="model name sent to the endpoint")] = ""
+    allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
+    jobs: Annotated[int, Meta(ge=1, le=64, description="editor http: requests under way at once")] = 8
+    cache: Annotated[str, Meta(description="folder that keeps an editor's replies (they hold words of reports)")] = ""
     emit: Annotated[
         Literal["pairs", "ranking"],
         Meta(description="pairs; ranking: all answers of a sample with rewards (perpo, s-dpo, p3o)"),
     ] = "pairs"
     reward: Annotated[
-        Literal["facts", "exact", "edit-distance"],
-        Meta(description="of a ranking: F1 of the facts (closed questions: exact), same answer, or letters kept"),
+        Literal["facts", "exact", "edit-distance", "box-iou"],
+        Meta(description="of a ranking: F1 of the facts (closed: exact), same answer, letters kept, overlap of boxes"),
     ] = "facts"
+    box_unit: Annotated[
+        Literal["pixels", "thousandths"],
+        Meta(description="reward box-iou: what boxes without a tag count (Qwen3-VL writes thousandths)"),
+    ] = "pixels"
     per_sample: Annotated[int, Meta(ge=1, description="counterfactuals per right answer")] = 1
     balance: Annotated[
         bool, Meta(description="also protect a corrected answer: one more pair with a right statement made wrong")
     ] = True
     normality_cap: Annotated[float, Meta(ge=0, le=1, description="largest share of normality edits")] = 0.25
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
-    seed: Annotated[int, Meta(ge=0, description="seed of the choice among counterfactuals")] = 0
+    sentence_labels: Annotated[
+        bool, Meta(description="mark the right sentences of chosen and the wrong ones of rejected (mask-dpo-sentence)")
+    ] = False
+    weights: Annotated[
+        Literal["none", "clinical", "confidence", "tokens", "all"],
+        Meta(
+            description="weigh pairs by clinical urgency (mmedpo), smooth them by the editor's doubt (rosepo), "
+            "weigh their words (tis-dpo), or all"
+        ),
+    ] = "none"
+    degrees: Annotated[bool, Meta(description="say how much of the reference each answer has lost (spo)")] = False
+    tokenizer: Annotated[str, Meta(description="model folder: each pair must also hold on its tokens")] = ""
+    audit: Annotated[
+        str, Meta(description="write a sample of the pairs for review to FILE.csv and FILE.html (with their text)")
+    ] = ""
+    audit_size: Annotated[int, Meta(ge=1, description="pairs in the audit, spread over the kinds of edits")] = 50
+    apply_review: Annotated[
+        str, Meta(description="reviewed CSV of an audit: INPUT is pairs, those it rejects are left out")
+    ] = ""
+    seed: Annotated[int, Meta(ge=0, description="seed of the choice among counterfactuals and of the audit")] = 0
+
+    def __post_init__(self) -> None:
+        """An audit, a tokenizer, labels and a review are about pairs; a review makes none."""
+        for name in ("audit", "tokenizer", "sentence_labels", "weights", "degrees"):
+            if getattr(self, name) == "none":
+                continue
+            if getattr(self, name) and self.emit == "ranking":
+                raise ValueError(f"{name}: only for pairs, not for --emit ranking")
+            if getattr(self, name) and self.apply_review:
+                raise ValueError(f"{name}: not together with --apply-review, which makes no pairs")
 
 
 class CorruptConfig(Settings, frozen=True, kw_only=True):

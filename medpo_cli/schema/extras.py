@@ -21,6 +21,17 @@ class Sides(Part, frozen=True, kw_only=True):
     rejected: list[float] | None = None
 
 
+Weighted = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)], Annotated[float, Meta(ge=0)]]
+
+
+class WordWeights(Part, frozen=True, kw_only=True):
+    """Weights of characters: stretches ``[start, end, weight]`` of both answers; all else weighs ``rest``."""
+
+    chosen: list[Weighted]
+    rejected: list[Weighted]
+    rest: Annotated[float, Meta(ge=0)] = 1.0
+
+
 class Kept(Part, frozen=True, kw_only=True):
     """Character ranges that count: factual sentences of the chosen, hallucinated ones of the rejected answer."""
 
@@ -48,6 +59,8 @@ class AlignExtras(Part, frozen=True, kw_only=True):
     Attributes:
         token_weights: a weight for each token of an answer as this model's tokenizer writes it, end token
             left out (TIS-DPO).
+        word_weights: the same for any tokenizer: a token weighs as much as the heaviest stretch it touches;
+            not read where there are ``token_weights``.
         keep: the sentences that count (Mask-DPO); left out: all of the chosen answer, and of the rejected
             one those that a span touches.
         ladder: the image with its object more and more hidden, clearest first (LPOI).
@@ -59,6 +72,7 @@ class AlignExtras(Part, frozen=True, kw_only=True):
     """
 
     token_weights: Sides | None = None
+    word_weights: WordWeights | None = None
     keep: Kept | None = None
     ladder: Annotated[list[ImageRef], Meta(min_length=2)] | None = None
     twin: Twin | None = None

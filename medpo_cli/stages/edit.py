@@ -1,8 +1,8 @@
 """The ``edit`` stage: samples in, preference pairs (or rankings) out, by rules and with proof."""
 
 import hashlib
-import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +11,18 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import Checks, Editor, Pair, Ranking, Sample, Span
 from medpo_cli.stages import rank
+from medpo_cli.stages.audit import Desk
+from medpo_cli.stages.propose import Counsel, ahead
+from medpo_cli.stages.proposers import open_proposer
 from medpo_cli.text import edits
 from medpo_cli.text.comparison import Comparison, contradictory, meaning
-from medpo_cli.text.counterfactuals import Balance, Candidate, Draw, candidates
+from medpo_cli.text.counterfactuals import candidates
+from medpo_cli.text.draw import Balance, Candidate, Draw
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
-from medpo_cli.text.operations import Edited, apply
+from medpo_cli.text.operations import Edited, Operation, apply
 from medpo_cli.text.truth import Question, Reading, ask, confirmed, difference, read
-from medpo_cli.text.verify import check_answer, verify
+from medpo_cli.text.verify import changed_findings, check_answer, verify
+from medpo_cli.text.words import nfc
 
 _ID_LENGTH = 200
 _Origin = Literal["corrected", "counterfactual"]
@@ -41,11 +46,13 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
     if config.emit == "ranking":
         yield from rank.run(records, config, context)
         return
-    stage = _Stage(config)
+    stage, desk = _Stage(config), Desk(config, context)
     context.progress.start("edit")
-    for sample in records:
-        yield from stage.sample(sample, context)
+    for answers in ahead(map(stage.answers(context), records), _Answer.consult, stage.parallel):
+        if answers:
+            yield from desk.passed(answers[0].case.id, stage.pairs(answers, context))
         context.progress.advance()
+    desk.close()
 
 
 class _Stage:
@@ -55,25 +62,39 @@ class _Stage:
         self.config = config
         self.lexicon: Lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
         self.balance = Balance(config.normality_cap)
-        digest = hashlib.sha256(f"rules\0{edits.VERSION}\0{self.lexicon.digest}".encode()).hexdigest()
-        self.editor = Editor(name="rules", version=edits.VERSION, digest=digest, seed=config.seed)
+        proposer = open_proposer(config)
+        self.counsel = None if proposer is None else Counsel(proposer)
+        self.parallel = config.jobs if proposer is not None and proposer.parallel else 1
+        version = edits.VERSION + (f"+{self.counsel.version}" if self.counsel else "")
+        digest = hashlib.sha256(f"{config.editor}\0{version}\0{self.lexicon.digest}".encode()).hexdigest()
+        self.editor = Editor(name=config.editor, version=version, digest=digest, seed=config.seed)
 
-    def sample(self, sample: Sample, context: Context) -> Iterator[Pair]:
-        """The pairs of all answers of one sample."""
+    def answers(self, context: Context) -> "Callable[[Sample], list[_Answer]]":
+        """Opens the answers of a sample that can be read; the others are rejected."""
+        return lambda sample: list(self._answers(sample, context))
+
+    def _answers(self, sample: Sample, context: Context) -> "Iterator[_Answer]":
         if not (sample.reference or "").strip():
             context.reject(sample.id, RecordError("no-reference", "the sample has no reference", "$.reference"))
             return
         seen: set[str] = set()
         for index, response in enumerate(sample.responses):
-            text = unicodedata.normalize("NFC", response.text)
+            text = nfc(response.text)
             if text in seen:
                 continue
             seen.add(text)
-            path = f"$.responses[{index}].text"
             try:
-                pairs = _Answer(self, sample, index, text).pairs()
+                yield _Answer(self, sample, index, text)
             except RecordError as error:
-                context.reject(sample.id, RecordError(error.reason, error.message, error.path or path))
+                context.reject(sample.id, _at_response(error, index))
+
+    def pairs(self, answers: "Iterable[_Answer]", context: Context) -> Iterator[Pair]:
+        """The pairs of all answers of one sample."""
+        for answer in answers:
+            try:
+                pairs = answer.pairs()
+            except RecordError as error:
+                context.reject(answer.case.id, _at_response(error, answer.index))
                 continue
             yield from pairs
 
@@ -85,13 +106,45 @@ class _Answer:
         self.stage, self.case, self.index = stage, sample, index
         self.made = 0
         check_answer(text)
-        reference = unicodedata.normalize("NFC", sample.reference or "")
+        reference = nfc(sample.reference or "")
         self.question: Question = ask(sample.prompt, sample.task, stage.lexicon)
         self.truth: Reading = read(reference, self.question, stage.lexicon)
         if contradictory(self.truth.facts):
             raise RecordError("reference-contradiction", "the reference contradicts itself", "$.reference")
         self.answer: Reading = read(text, self.question, stage.lexicon)
         self.draw = Draw(stage.config.seed, sample.id, index)
+        self.advised: Edited | None = None
+        self.preferred: Candidate | None = None
+
+    def consult(self) -> None:
+        """Ask the language model, if there is one; may run in a thread, since nothing else depends on it."""
+        counsel = self.stage.counsel
+        if counsel is None:
+            return
+        prompt, answer, lexicon = self.case.prompt, self.answer, self.stage.lexicon
+        comparison, distance = difference(answer, self.truth)
+        if distance:
+            self.advised = counsel.corrections(prompt, answer.text, self.truth.text, self.labelled)
+        elif confirmed(answer, self.truth, comparison):
+            found = candidates(answer, self.truth, self.question, comparison, lexicon, self.draw)
+            if found:
+                self.preferred = found[counsel.choice(prompt, answer.text, [one.operations for one in found])]
+
+    def labelled(self, edited: Edited) -> Edited:
+        """A model's edit with the findings that each operation changes.
+
+        Raises:
+            RecordError: with the code of the check that the pair fails.
+        """
+        operations = [replace(one, label=self.changed_by(one)) for one in edited.operations]
+        made = replace(edited, operations=tuple(operations))
+        self.verified(made, "corrected")
+        return made
+
+    def changed_by(self, operation: Operation) -> str | None:
+        """Findings about which the answer says something else after one operation."""
+        after = read(apply(self.answer.text, [operation]).after, self.question, self.stage.lexicon)
+        return "+".join(sorted(filter(None, changed_findings(after, self.answer)))) or None
 
     def pairs(self) -> list[Pair]:
         """Corrected pair and its protection, or counterfactuals."""
@@ -105,8 +158,10 @@ class _Answer:
     def corrected(self, comparison: Comparison) -> list[Pair]:
         """The corrected pair, and with ``balance`` one that protects a statement that was right."""
         lexicon = self.stage.lexicon
-        operations = edits.corrections(self.answer, self.truth, self.question, comparison, lexicon)
-        edited = apply(self.answer.text, operations)
+        edited = self.advised
+        if edited is None:
+            operations = edits.corrections(self.answer, self.truth, self.question, comparison, lexicon)
+            edited = apply(self.answer.text, operations)
         if not edited.operations:
             raise RecordError("no-edit", "no rule corrects this answer")
         pair = self.pair(edited, "corrected", "rejected")
@@ -128,6 +183,8 @@ class _Answer:
         found = candidates(answer, self.truth, self.question, comparison, self.stage.lexicon, self.draw)
         kept = [candidate for candidate in found if candidate.operations and candidate.fact not in corrected]
         ordered = self.stage.balance.order(kept, self.draw)
+        if on_policy is not None and self.preferred in ordered:
+            ordered.insert(0, ordered.pop(ordered.index(self.preferred)))
         pairs: list[Pair] = []
         refusal = _refusal(found, ordered)
         while ordered and len(pairs) < wanted:
@@ -149,11 +206,15 @@ class _Answer:
         Raises:
             RecordError: with the code of the check that failed.
         """
+        chosen, rejected, spans, checks = self.verified(edited, origin)
+        return self.record(chosen, rejected, spans, checks, origin, on_policy)
+
+    def verified(self, edited: Edited, origin: _Origin) -> tuple[str, str, list[Span], Checks]:
+        """Both sides with spans and measures; raises RecordError with the code of the check that failed."""
         corrected = origin == "corrected"
         spans = edited.spans(chosen_is_after=corrected)
         chosen, rejected = (edited.after, edited.before) if corrected else (edited.before, edited.after)
-        checks = verify(chosen, rejected, spans, self.truth, self.question, self.stage.lexicon)
-        return self.record(chosen, rejected, spans, checks, origin, on_policy)
+        return chosen, rejected, spans, verify(chosen, rejected, spans, self.truth, self.question, self.stage.lexicon)
 
     def record(
         self, chosen: str, rejected: str, spans: list[Span], checks: Checks, origin: _Origin,
@@ -168,6 +229,10 @@ class _Answer:
             ext=case.ext, policy=case.policy, chosen=chosen, rejected=rejected, origin=origin, on_policy=on_policy,
             spans=spans, editor=self.stage.editor, checks=checks,
         )  # fmt: skip
+
+
+def _at_response(error: RecordError, index: int) -> RecordError:
+    return RecordError(error.reason, error.message, error.path or f"$.responses[{index}].text")
 
 
 def pair_id(sample: str, index: int, number: int) -> str:

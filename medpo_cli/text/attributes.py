@@ -2,6 +2,7 @@
 
 from medpo_cli.schema.records import SpanKind
 from medpo_cli.text.comparison import Match
+from medpo_cli.text.fact import ATTRIBUTES, Fact
 from medpo_cli.text.operations import Operation
 from medpo_cli.text.style import in_case_of
 from medpo_cli.text.truth import Reading
@@ -23,6 +24,8 @@ def correct_attribute(match: Match, error: str, answer: Reading, truth: Reading)
     name = "size_mm" if error == "size" else error
     if said is None or right is None or name not in said.at or name not in right.at:
         return None
+    if _shared(name, said) or _shared(name, right):
+        return None
     start, end = said.at[name]
     old, new = answer.text[start:end], truth.text[slice(*right.at[name])]
     if name == "side" and right.side in ("left", "right") and said.side in ("left", "right"):
@@ -33,6 +36,12 @@ def correct_attribute(match: Match, error: str, answer: Reading, truth: Reading)
         start, end, old, in_case_of(old, new if name == "size_mm" else new.lower()), KINDS[error], match.finding,
         f"rule:{error}", 1.0, right.at[name],
     )  # fmt: skip
+
+
+def _shared(name: str, fact: Fact) -> bool:
+    """True if the word states another attribute too ("bibasilar": both sides, at the base)."""
+    place = fact.at[name]
+    return any(other != name and other in fact.at and fact.at[other] == place for other in ATTRIBUTES)
 
 
 def _formed_like(old: str, new: str) -> str:

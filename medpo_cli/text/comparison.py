@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from medpo_cli.text.fact import Fact
 
-_COMPARED = ("side", "location", "severity", "size_mm", "change", "number", "margin")
+_COMPARED = ("side", "location", "severity", "size_mm", "change", "number", "margin", "texture")
+# textures that cannot both be right; others ("patchy", "hazy") may describe the same thing
+_OPPOSED = frozenset(
+    frozenset(pair)
+    for pair in (
+        ("solid", "cystic"), ("solid", "part_solid"), ("solid", "ground_glass"), ("focal", "diffuse"),
+        ("homogeneous", "heterogeneous"), ("calcified", "cavitary"), ("calcified", "enhancing"),
+        ("calcified", "cystic"), ("calcified", "ground_glass"), ("dense", "ground_glass"),
+    )
+)  # fmt: skip
 _SIZE_TOLERANCE = 0.05
 
 
@@ -17,7 +26,7 @@ class Match:
     Attributes:
         said: the answer's fact; None if it is silent.
         truth: the reference's fact; None if it is silent.
-        errors: of hallucinated, omitted, hedged, side, location, severity, size, change, number, margin.
+        errors: of hallucinated, omitted, hedged, side, location, severity, size, change, number, margin, texture.
     """
 
     finding: str
@@ -206,4 +215,6 @@ def _differs(name: str, said: Fact, truth: Fact) -> bool:
         return False
     if name == "size_mm":
         return bool(abs(ours - theirs) > _SIZE_TOLERANCE * theirs)
+    if name == "texture":
+        return {ours, theirs} in _OPPOSED
     return bool(ours != theirs)

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 Phrases = list[Annotated[str, Meta(min_length=1, max_length=100)]]
 Table = dict[str, Phrases]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from medpo_cli.errors import ConfigError
-from medpo_cli.text.entries import Attributes, Cues, Finding, Head, Normality, Swaps, Table
+from medpo_cli.text.entries import Attributes, Cues, Finding, Head, Normality, Share, Swaps, Table
 from medpo_cli.text.words import phrase_words
 
 FOLDER = Path(__file__).parent / "lexicon"
@@ -40,7 +40,7 @@ class Lexicon:
     Attributes:
         findings: finding id -> entry.
         normality: subjects and predicates.
-        cues, attributes, swaps, closed_sets, organs: as in the file.
+        cues, attributes, swaps, closed_sets, organs, urgency: as in the file.
         index: first word -> phrases that begin with it, longest first.
         digest: sha256 hex over the merged content.
     """
@@ -53,9 +53,12 @@ class Lexicon:
         self.swaps: Swaps = content["swaps"]
         self.closed_sets: dict[str, Table] = dict(content["closed_sets"])
         self.organs: dict[str, list[str]] = dict(content["organs"])
+        self.urgency: dict[str, float] = dict(content["urgency"])
         self.digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
         self.verbs = frozenset(self.cues.verbs)
         _check_names(self.findings, self.normality, self.organs)
+        if unknown := sorted(self.urgency.keys() - self.findings.keys()):
+            raise ConfigError(f"lexicon: urgency.{unknown[0]}: no such finding")
         self.index = _index(self)
 
 
@@ -82,6 +85,7 @@ def _built_in_content() -> dict[str, Any]:
         "swaps": Swaps(),
         "closed_sets": {},
         "organs": {},
+        "urgency": {},
     }
     for path in sorted(FOLDER.glob("*.toml")):
         content = _merge(content, _read(path))
@@ -107,6 +111,7 @@ def _read(path: Path) -> dict[str, Any]:
         "swaps": _convert(raw.pop("swaps", {}), Swaps, path, "swaps"),
         "closed_sets": _convert(raw.pop("closed_sets", {}), dict[str, Table], path, "closed_sets"),
         "organs": _convert(raw.pop("organs", {}), Table, path, "organs"),
+        "urgency": _convert(raw.pop("urgency", {}), dict[str, Share], path, "urgency"),
     }
     if raw:
         raise ConfigError(f"lexicon {path.name}: unknown key {min(raw)}; known: {', '.join(content)}")
@@ -136,6 +141,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         "swaps": _joined(base["swaps"], over["swaps"]),
         "closed_sets": {**base["closed_sets"], **over["closed_sets"]},
         "organs": _lists(base["organs"], over["organs"]),
+        "urgency": {**base["urgency"], **over["urgency"]},
     }
 
 

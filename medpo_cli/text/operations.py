@@ -8,7 +8,9 @@ from itertools import pairwise
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Span, SpanKind
 from medpo_cli.text.fact import Offsets
-from medpo_cli.text.words import PLAIN_WORD
+from medpo_cli.text.words import PLAIN_WORD, is_shouted
+
+_FINAL = re.compile(r"[.!?]+$")
 
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+$", re.IGNORECASE)
 _AN = re.compile(r"(?:[aeio](?!ne\b|u)|au|ou|u(?!ni|se|su|re|ti)|8|11\b|18\b)", re.IGNORECASE)
@@ -67,12 +69,13 @@ class Edited:
 def apply(text: str, operations: Iterable[Operation]) -> Edited:
     """Apply operations, each cut down to the words that differ and never empty on a side.
 
-    Operations that touch, or share a word after widening, become one.
+    Operations that touch, or share a word after widening, become one. Capitals and final marks stay.
 
     Raises:
         RecordError: ``anchor`` (the quote does not stand there), ``overlap``.
     """
     ordered = sorted(operations, key=lambda operation: (operation.start, operation.end))
+    ordered = [replace(operation, text=_in_style(text, operation)) for operation in ordered]
     for operation in ordered:
         if text[operation.start : operation.end] != operation.quote or operation.start > operation.end:
             raise RecordError("anchor", "an operation quotes words that do not stand at its place")
@@ -81,6 +84,16 @@ def apply(text: str, operations: Iterable[Operation]) -> Edited:
     trimmed = [trim(operation) for operation in ordered]
     changed = [with_article(text, operation) for operation in trimmed if operation.quote != operation.text]
     return _rebuild(text, filled(text, changed))
+
+
+def _in_style(text: str, operation: Operation) -> str:
+    """The new words in capitals if all of ``text`` is, and with the final marks that the old ones have.
+
+    Where a text ends a sentence with "..", one mark inside the span and one outside would share a token.
+    """
+    words = operation.text.upper() if is_shouted(text) else operation.text
+    old, new = _FINAL.search(operation.quote), _FINAL.search(words)
+    return words[: new.start()] + old.group() if old and new else words
 
 
 def trim(operation: Operation) -> Operation:
@@ -182,7 +195,7 @@ def with_article(text: str, operation: Operation) -> Operation:
     if old.lower() == wanted:
         return operation
     start, gap = article.start(1), text[article.end(1) : operation.start]
-    new = wanted.capitalize() if old[0].isupper() else wanted
+    new = wanted.upper() if is_shouted(text) else wanted.capitalize() if old[0].isupper() else wanted
     return replace(
         operation, start=start, quote=text[start : operation.start] + operation.quote, text=new + gap + operation.text
     )

@@ -11,11 +11,13 @@ from medpo_cli.text.fact import Fact, Offsets
 from medpo_cli.text.lexicon import Lexicon
 from medpo_cli.text.lists import without
 from medpo_cli.text.operations import Operation
-from medpo_cli.text.style import Style, is_label_file, state, style_of
+from medpo_cli.text.scan import scan
+from medpo_cli.text.style import Style, has_verbs, is_label_file, state, style_of
 from medpo_cli.text.truth import Reading
 
 _STATUS = frozenset({"hallucinated", "omitted", "hedged"})
 _LISTED = 0.9
+_BEYOND_TEMPLATES = ("size_mm", "number", "margin", "change")
 
 
 class Scribe:
@@ -31,6 +33,8 @@ class Scribe:
         self.answer, self.truth, self.lexicon, self.report = answer, truth, lexicon, report
         self.label = is_label_file(answer.text, lexicon)
         self.truth_label = is_label_file(truth.text, lexicon)
+        self.verbs = has_verbs(answer.text, lexicon)
+        self.like_truth = self.label == self.truth_label or (self.truth_label and not self.verbs)
 
     def correct(self, sentence: Offsets, group: Sequence[Match]) -> Iterator[Operation]:
         """Operations for one sentence with at least one error."""
@@ -39,13 +43,24 @@ class Scribe:
                 correct_attribute(match, error, self.answer, self.truth) for match in group for error in match.errors
             ]
             words = {(one.start, one.end): one for one in found if one is not None}
-            if None not in found or (text := self.reworded(sentence, group)) is None:
-                yield from words.values()
+            spread = self.spread(sentence, group)
+            text = self.reworded(sentence, group) if spread or None in found else None
+            if text is None:
+                yield from () if spread else words.values()
                 return
         else:
             text = self.reworded(sentence, group)
         if text is not None:
             yield self.replaced(sentence, group, text)
+
+    def spread(self, sentence: Offsets, group: Sequence[Match]) -> bool:
+        """One finding at several places ("the right middle lobe and right upper lobe"): a fact holds the first only."""
+        truth = group[0].truth
+        if len(group) > 1 or truth is None:
+            return False
+        texts = (self.answer.text[slice(*sentence)], self.truth.text[slice(*truth.sentence)])
+        named = [[item.part for item in scan(text, self.lexicon)] for text in texts]
+        return any(parts.count(name) > 1 for parts in named for name in ("side", "location"))
 
     def replaced(self, sentence: Offsets, group: Sequence[Match], text: str) -> Operation:
         """The sentence replaced by ``text``; a deleted one takes a space along."""
@@ -61,7 +76,8 @@ class Scribe:
         """What should stand instead of a sentence: nothing, the reference's sentence, or a new one; None: no rule."""
         quote = self.answer.text[slice(*sentence)]
         style = self.style(quote, group[0].said)
-        if style == "definite" and not self.written(group, "sentence"):
+        made_up = self.report and all(match.truth is None for match in group)
+        if style == "definite" and not made_up and not self.written(group, "sentence"):
             return None
         if len(group) == 1:
             text = self.statement(group[0], style, sentence)
@@ -85,11 +101,13 @@ class Scribe:
                 for match in group
                 if not match.errors
             ]
-        added = [self.statement(match, style, sentence) for match in wrong]
+        added = [self.statement(match, style) for match in wrong]
+        if not any((*kept, *added)):
+            added = [self.statement(match, style, sentence) for match in wrong]
         if None in added:
             return None
         ordered = (*added, *kept) if group[0].errors else (*kept, *added)
-        return _closed_like(quote, " ".join(filter(None, ordered)))
+        return _closed_like(quote, " ".join(dict.fromkeys(filter(None, ordered))))
 
     def written(self, group: Sequence[Match], style: Style) -> str | None:
         """The reference's sentence, if it speaks of just these findings in this style."""
@@ -102,6 +120,11 @@ class Scribe:
         ):
             return None
         text = self.truth.text[slice(*place)]
+        if style in ("sentence", "label") and not has_verbs(text, self.lexicon):
+            if not self.verbs or text.lower().startswith("no "):
+                return text
+        if style == "label" and any(map(_beyond_templates, truths)):
+            return text
         return text if style_of(text, truths[0], label=self.truth_label) == style else None
 
     def statement(self, match: Match, style: Style, sentence: Offsets | None = None) -> str | None:
@@ -150,7 +173,8 @@ class Scribe:
             group = [match for match in omitted if match.truth is not None and match.truth.sentence == place]
             others = {fact.finding for fact in self.truth.facts if fact.sentence == place} - told
             style: Style = "label" if self.label else "sentence"
-            whole = None if others & spoken or self.label != self.truth_label else self.truth.text[slice(*place)]
+            fits = self.like_truth or any(_beyond_templates(match.truth) for match in group)
+            whole = self.truth.text[slice(*place)] if fits and not others & spoken else None
             texts = [whole] if whole else [self.statement(match, style) for match in group]
             for text, match in zip(texts, group, strict=False):
                 if text:
@@ -184,6 +208,11 @@ def statement_kind(match: Match, quote: str) -> SpanKind:
         return "answer"
     facts = (match.said, match.truth)
     return "normality" if any(fact is not None and fact.normality for fact in facts) else "status"
+
+
+def _beyond_templates(fact: Fact | None) -> bool:
+    """A statement in the answer's style would lose something."""
+    return fact is not None and any(getattr(fact, name) is not None for name in _BEYOND_TEMPLATES)
 
 
 def _closed_like(quote: str, text: str) -> str:

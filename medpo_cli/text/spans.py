@@ -6,11 +6,15 @@ no harm, and several tokens of one character (byte-level BPE) all belong to it. 
 alone goes with the word behind it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 from medpo_cli.errors import RecordError
+from medpo_cli.schema.records import Span
 from medpo_cli.text.fact import Offsets
+
+Tokenize = Callable[[str], tuple[Sequence[int], Sequence[Offsets]]]
+"""A text's token ids and the code points that each covers."""
 
 
 def token_mask(offsets: Sequence[Offsets], spans: Sequence[Offsets], text: str) -> list[bool]:
@@ -53,9 +57,42 @@ def _take_spaces(mask: list[bool], offsets: Sequence[Offsets], solid: Sequence[i
             mask[index] = True
 
 
+def stretch_weights(
+    offsets: Sequence[Offsets], stretches: Sequence[tuple[int, int, float]], rest: float, text: str
+) -> list[float]:
+    """The weight of each token: of the stretches it shares a non-space character with the heaviest, else ``rest``.
+
+    A token of white space alone weighs as much as the one behind it.
+    """
+    found: list[float] = []
+    for start, end in reversed(offsets):
+        word = start + len(text[start:end]) - len(text[start:end].lstrip())
+        if word == end and found:
+            found.append(found[-1])
+            continue
+        found.append(max((weight for a, b, weight in stretches if a < end and word < b), default=rest))
+    return found[::-1]
+
+
 def outside(ids: Iterable[int], mask: Iterable[bool]) -> list[int]:
     """Token ids that no span covers: equal on both sides of a good pair."""
     return [token for token, masked in zip(ids, mask, strict=True) if not masked]
+
+
+def check_tokens(chosen: str, rejected: str, spans: Sequence[Span], tokenize: Tokenize) -> None:
+    """Refuse a pair whose edit this tokenizer cannot tell from what was left alone.
+
+    Raises:
+        RecordError: what ``token_mask`` refuses; ``outside-ids`` if the tokens outside the spans differ
+            between the sides (an edit that changed how its neighbours are cut).
+    """
+    sides = []
+    for side, text in (("chosen", chosen), ("rejected", rejected)):
+        ids, offsets = tokenize(text)
+        mask = token_mask(offsets, [getattr(span, side) for span in spans], text)
+        sides.append(outside(ids, mask))
+    if sides[0] != sides[1]:
+        raise RecordError("outside-ids", "the tokens outside the spans differ between the sides", "$.spans")
 
 
 def _check(spans: Sequence[Offsets], text: str) -> None:

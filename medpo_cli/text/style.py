@@ -21,7 +21,17 @@ GENERIC: Mapping[str, Statement] = {
         present="On the {side} there is {a} [{severity} ]{name}.", absent="On the {side} no {name} is seen."
     ),
 }
+BOTH: Mapping[str, Statement] = {
+    "sentence": Statement(present="There is [{severity} ]bilateral [{place} ]{name}.", absent="No {name} bilaterally."),
+    "label": Statement(present="[{severity} ]bilateral [{location} ]{name}.", absent="No bilateral {name}."),
+    "answer": Statement(
+        present="Yes, there is [{severity} ]bilateral [{place} ]{name}.",
+        absent="No, there is no {name} bilaterally.",
+    ),
+}
 _ZONED = frozenset({"upper", "middle", "lower"})
+_ARTICLES = frozenset({"a", "an", "the"})
+_DENYING = frozenset({"no", "without", "negative", "normal", "clear", "unremarkable", "intact"})
 _GROUP = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
 _ANSWER = re.compile(r"(?:yes|no)\s*[,;:.]", re.IGNORECASE)
@@ -40,13 +50,17 @@ def style_of(sentence: str, fact: Fact, *, label: bool) -> Style:
     return "label" if label else "sentence"
 
 
+def has_verbs(text: str, lexicon: Lexicon) -> bool:
+    """True if the text holds a full sentence."""
+    return any(token.word in lexicon.verbs for token in tokens(text))
+
+
 def is_label_file(text: str, lexicon: Lexicon) -> bool:
-    """True if no sentence has a verb or an article and something is stated that is not a denial."""
-    words = [token.word for token in tokens(text)]
-    if any(word in lexicon.verbs or word in ("a", "an", "the") for word in words):
+    """True if there is no verb and no article, and something is stated that is no denial and not normal."""
+    if has_verbs(text, lexicon) or any(token.word in _ARTICLES for token in tokens(text)):
         return False
-    entries = [entry.split() for entry in text.lower().split(".") if entry.strip()]
-    return any(entry[0] not in {"no", "without"} for entry in entries if entry)
+    entries = [{token.word for token in tokens(entry)} for entry in text.split(".")]
+    return any(entry and not entry & _DENYING for entry in entries)
 
 
 def state(
@@ -61,8 +75,10 @@ def state(
 ) -> str:
     """A statement in the given style; attributes without a value are left out."""
     entry = lexicon.findings[finding]
-    wanted = "sentence" if style == "definite" or (style == "fronted" and side is None) else style
-    statement = entry.statements.get(wanted, GENERIC[wanted])
+    both = side == "both"
+    wanted = "sentence" if style == "definite" or (style == "fronted" and (side is None or both)) else style
+    # the templates of a finding name one side ("in the left lung")
+    statement = BOTH[wanted] if both else entry.statements.get(wanted, GENERIC[wanted])
     place = f"{location} {entry.zone}".strip() if location in _ZONED else location
     values = {"side": side, "place": place, "location": location, "severity": severity, "name": entry.name, "a": "{a}"}
     if not entry.article:

@@ -13,24 +13,22 @@ from collections.abc import Sequence
 
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import Checks, Span
+from medpo_cli.text.anchors import check_spans
 from medpo_cli.text.comparison import contradictory, meaning
+from medpo_cli.text.language import is_covered
 from medpo_cli.text.lexicon import Lexicon
+from medpo_cli.text.meta import is_degenerate, is_placeholder, is_refusal
 from medpo_cli.text.truth import Question, Reading, difference, read
-from medpo_cli.text.words import word_count
+from medpo_cli.text.words import is_shouted, piles_marks, word_count
 
 MAX_FACTS = 6
 MAX_RATIO = 0.35
 WORDS_PER_FACT = 16
 LENGTH_SHARE, LENGTH_WORDS = 0.10, 2
-MAX_REPEATS = 3
-MAX_LAST_WORD = 30
 MAX_CHARACTERS = 32_768
-LATIN_SHARE = 0.7
-_PLACEHOLDER = re.compile(
-    r"\bX{3,}\b|_{3,}|\[\*\*|\[[A-Z _]{3,}\]|<[A-Za-z/][^>]*>|\bas an ai\b|\breference report\b|\bground truth\b",
-    re.IGNORECASE,
-)
-_LAYOUT = re.compile(r"[\r\n]+\s*(?:[-*•]|\d{1,2}[.)])?")
+_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LINE_ENDS = r"\r\n\u2028\u2029"
+_LAYOUT = re.compile(rf"(?:^|[{_LINE_ENDS}]+)\s*(?:[-*•‣]|\d{{1,2}}[.)](?=\s))?(?:\s*[A-Za-z /]{{2,30}}:(?!\S))?")
 
 
 def verify(
@@ -47,12 +45,16 @@ def verify(
         lexicon: the clinical words.
 
     Raises:
-        RecordError: ``not-nfc``, ``control-character``, ``too-long``, ``degenerate``, ``placeholder``,
-            ``anchor``, ``overlap``, ``empty-span``, ``not-reversible``, ``evidence``, ``layout``,
-            ``no-fact-change``, ``side-effect``, ``ratio``, ``length``, ``direction``.
+        RecordError: ``not-nfc``, ``control-character``, ``too-long``, ``degenerate``, ``refusal``,
+            ``placeholder``, ``language``, ``anchor``, ``overlap``, ``empty-span``, ``not-reversible``,
+            ``straddle``, ``evidence``, ``layout``, ``no-fact-change``, ``side-effect``, ``ratio``, ``length``,
+            ``direction``.
     """
     for text, field in ((chosen, "$.chosen"), (rejected, "$.rejected")):
         check_text(text, field)
+        check_language(text, field)
+    check_marks(truth.text, "$.reference")
+    check_language(truth.text, "$.reference")
     check_spans(chosen, rejected, spans, truth.text)
     check_layout(chosen, rejected)
     good, bad = read(chosen, question, lexicon), read(rejected, question, lexicon)
@@ -73,10 +75,7 @@ def check_answer(text: str) -> None:
     if not text.strip():
         raise RecordError("no-answer", "the answer is empty")
     check_text(text, "")
-    letters = [mark for mark in text if mark.isalpha()]
-    latin = sum("LATIN" in unicodedata.name(mark, "") or mark in "µμαβγ" for mark in letters)
-    if latin < LATIN_SHARE * len(letters):
-        raise RecordError("language", "the answer is not in a language that the lexicon covers")
+    check_language(text, "")
 
 
 def check_text(text: str, field: str) -> None:
@@ -85,66 +84,43 @@ def check_text(text: str, field: str) -> None:
         raise RecordError("too-long", f"more than {MAX_CHARACTERS} characters", field)
     if any(unicodedata.category(mark) in ("Cs", "Cc") and mark not in "\t\n\r" for mark in text):
         raise RecordError("control-character", "a control character or an unpaired surrogate", field)
+    if not _DIRECTION.isdisjoint(text):
+        raise RecordError("control-character", "a mark that turns the direction of the text", field)
+    check_marks(text, field)
     if not unicodedata.is_normalized("NFC", text):
         raise RecordError("not-nfc", "text is not in Unicode normal form C", field)
     if is_degenerate(text):
         raise RecordError("degenerate", "the text repeats itself", field)
-    if _PLACEHOLDER.search(text):
+    if is_refusal(text):
+        raise RecordError("refusal", "the answer declines the question", field)
+    if is_placeholder(text):
         raise RecordError("placeholder", "holds a placeholder, markup, or speaks of itself", field)
 
 
-def is_degenerate(text: str) -> bool:
-    """A looping answer: its last sentence three times or more, or its last word more than 30 times."""
-    parts = [part.strip().lower() for part in re.split(r"[.!?\n]+", text) if part.strip()]
-    if parts and parts.count(parts[-1]) >= MAX_REPEATS:
-        return True
-    words = re.findall(r"\w+", text.lower())
-    return bool(words) and words.count(words[-1]) > MAX_LAST_WORD
+def check_marks(text: str, field: str) -> None:
+    """Refuse a text that piles up combining marks: ``nfc`` left it as it is."""
+    if piles_marks(text):
+        raise RecordError("degenerate", "a letter carries more than 30 combining marks", field)
 
 
-def check_spans(chosen: str, rejected: str, spans: Sequence[Span], reference: str) -> None:
-    """Spans are anchored, apart, filled on both sides, and turn one text into the other exactly."""
-    if not spans:
-        raise RecordError("no-fact-change", "nothing was changed", "$.spans")
-    for side, text in (("chosen", chosen), ("rejected", rejected)):
-        previous = -1
-        for number, span in enumerate(spans):
-            start, end = getattr(span, side)
-            path = f"$.spans[{number}].{side}"
-            if not 0 <= start <= end <= len(text):
-                raise RecordError("anchor", "the span lies outside the text", path)
-            if start <= previous:
-                raise RecordError("overlap", "spans overlap, touch or are out of order", path)
-            if not text[start:end].strip():
-                raise RecordError("empty-span", "the span holds no character", path)
-            previous = end
-    if undo(chosen, rejected, spans) != rejected or undo(rejected, chosen, spans, back=False) != chosen:
-        raise RecordError("not-reversible", "undoing the spans does not give the other side", "$.spans")
-    for number, span in enumerate(spans):
-        if span.evidence is not None:
-            start, end = span.evidence
-            if not (start < end <= len(reference) and reference[start:end].strip()):
-                raise RecordError("evidence", "the evidence is not in the reference", f"$.spans[{number}].evidence")
-
-
-def undo(text: str, other: str, spans: Sequence[Span], *, back: bool = True) -> str:
-    """``text`` with each span replaced by the other side's words; ``back``: text is the chosen side."""
-    parts: list[str] = []
-    position = 0
-    for span in spans:
-        mine, theirs = (span.chosen, span.rejected) if back else (span.rejected, span.chosen)
-        parts += [text[position : mine[0]], other[theirs[0] : theirs[1]]]
-        position = mine[1]
-    return "".join([*parts, text[position:]])
+def check_language(text: str, field: str) -> None:
+    """Refuse a text that the lexicon can read in part at best."""
+    if not is_covered(text):
+        raise RecordError("language", "not in the language that the lexicon covers", field)
 
 
 def check_layout(chosen: str, rejected: str) -> None:
-    """Same line breaks and list markers, same final mark, same case of the first letter."""
-    same_lines = _LAYOUT.findall(chosen) == _LAYOUT.findall(rejected)
-    ends = [text.rstrip()[-1:] if text.rstrip()[-1:] in ".!?" else "" for text in (chosen, rejected)]
-    starts = [text.lstrip()[:1].isupper() for text in (chosen, rejected)]
-    if not same_lines or ends[0] != ends[1] or starts[0] != starts[1]:
-        raise RecordError("layout", "lines, markers, final mark or first capital differ")
+    """Same line breaks, list markers and headings, same final mark, same case."""
+    lines, outlines = (list(map(read, (chosen, rejected))) for read in (_LAYOUT.findall, _outline))
+    shouted = word_count(chosen) > 1 < word_count(rejected) and is_shouted(chosen) != is_shouted(rejected)
+    if lines[0] != lines[1] or outlines[0] != outlines[1] or shouted:
+        raise RecordError("layout", "lines, markers, headings, final mark, first capital or all capitals differ")
+
+
+def _outline(text: str) -> tuple[str, bool]:
+    """Final mark, and whether the first letter is a capital."""
+    body = text.strip()
+    return body[-1:] if body[-1:] in (".", "!", "?") else "", body[:1].isupper()
 
 
 def changed_findings(good: Reading, bad: Reading) -> Counter[str]:

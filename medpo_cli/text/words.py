@@ -1,6 +1,7 @@
 """Words and sentences of a report, by code-point offsets."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,6 +12,7 @@ _ENDS = re.compile(r"[.!?]+(?=[\s\"')\]]|$)|[\r\n]+")
 _LEAD = re.compile(r"\s*(?:(?:[-*•‣]|\d{1,2}[.)])\s+)?(?:[^.!?:;\n]{1,40}:\s+)?\s*")
 _LIST_NUMBER = re.compile(r"\s*\d{1,2}")
 LONGEST = 600
+MAX_MARKS = 30
 
 
 class Token(NamedTuple):
@@ -34,6 +36,26 @@ def phrase_words(phrase: str) -> tuple[str, ...]:
 def word_count(text: str) -> int:
     """Number of words: runs of non-space characters with at least one letter or digit."""
     return sum(any(mark.isalnum() for mark in run) for run in text.split())
+
+
+def piles_marks(text: str) -> bool:
+    """Whether some letter carries more combining marks than Unicode's stream-safe format allows (30)."""
+    run = 0
+    for mark in "" if text.isascii() else text:
+        run = run + 1 if unicodedata.combining(mark) else 0
+        if run > MAX_MARKS:
+            return True
+    return False
+
+
+def nfc(text: str) -> str:
+    """``text`` in normal form C; one that piles up marks as it is, because sorting these takes minutes."""
+    return text if piles_marks(text) else unicodedata.normalize("NFC", text)
+
+
+def is_shouted(text: str) -> bool:
+    """All letters are capitals, in more than an abbreviation: a reporting style that edits must keep."""
+    return text.isupper() and word_count(text) > 1
 
 
 @lru_cache(maxsize=2048)

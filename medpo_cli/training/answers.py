@@ -9,7 +9,7 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.schema import objectives as kinds
 from medpo_cli.schema.extras import WHERE, AlignExtras
 from medpo_cli.schema.records import Offsets, Pair
-from medpo_cli.text.spans import token_mask
+from medpo_cli.text.spans import stretch_weights, token_mask
 from medpo_cli.text.words import sentences
 
 
@@ -93,7 +93,7 @@ def tokens_of(vlm: VisionLanguageModel, name: str, pair: Pair, more: AlignExtras
         offsets,
         token_mask(offsets, spans, text) if reads.span else [],
         _kept(text, offsets, pair, more, side) if "sentence" in reads.scopes else [],
-        _weights(more, side, len(ids)) if reads.weights else [],
+        _weights(more, side, text, offsets) if reads.weights else [],
     )
 
 
@@ -115,12 +115,16 @@ def _kept(text: str, offsets: Sequence[Offsets], pair: Pair, more: AlignExtras, 
     return [any(a < end and start < b for a, b in found) for start, end in offsets]
 
 
-def _weights(more: AlignExtras, side: str, length: int) -> list[float]:
-    given = getattr(more.token_weights, side, None)
-    if given is None or len(given) != length - 1:
+def _weights(more: AlignExtras, side: str, text: str, offsets: Sequence[Offsets]) -> list[float]:
+    """Factors of the tokens, the end token's 0 last: given one by one, else by the characters they cover."""
+    if more.token_weights is None and more.word_weights is not None:
+        weighted = getattr(more.word_weights, side)
+        return [*stretch_weights(offsets[:-1], weighted, more.word_weights.rest, text), 0.0]
+    given, length = getattr(more.token_weights, side, None), len(offsets) - 1
+    if given is None or len(given) != length:
         raise RecordError(
             "weights-length",
-            f"an answer has {length - 1} tokens but {len(given or ())} weights",
+            f"an answer has {length} tokens but {len(given or ())} weights",
             f"{WHERE}.token_weights.{side}",
         )
     return [*given, 0.0]

@@ -13,6 +13,10 @@ MADE_BY = {
     "$.responses": "medpo edit --emit ranking",
     "$.corrupted": "medpo corrupt",
     f"{WHERE}.ladder": "medpo corrupt --ladder",
+    "$.weights.example": "medpo edit --weights clinical",
+    "$.weights.flip": "medpo edit --weights confidence",
+    f"{WHERE}.token_weights": "medpo edit --weights tokens",
+    f"{WHERE}.degree": "medpo edit --degrees",
 }
 """Stages that write what a method may lack."""
 
@@ -106,5 +110,5 @@ def _reads_edits(term: kinds.Term, more: AlignExtras) -> bool:
 
 
 def _both(more: AlignExtras) -> bool:
-    sides = more.token_weights
+    sides = more.token_weights or more.word_weights
     return sides is not None and sides.chosen is not None and sides.rejected is not None

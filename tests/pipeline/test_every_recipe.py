@@ -113,7 +113,7 @@ def usable(demo: Demo, recipe: Path, config: AlignConfig) -> list[Any]:
         return records[:RECORDS]
     pairs = [pair for pair in records if isinstance(pair, Pair) and pair.corrupted]
     pairs = [pair for pair in pairs if config.method != "sympo" or has_twin(pair)]
-    return [completed(pair, config.method, demo.vlm) for pair in pairs[:RECORDS]]
+    return [completed(pair, config.method) for pair in pairs[:RECORDS]]
 
 
 def first_loss(demo: Demo, recipe: Path, records: list[Any], config: AlignConfig) -> float:

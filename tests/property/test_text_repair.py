@@ -12,10 +12,10 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import ImageRef, Pair, Policy, Response, Sample
 from medpo_cli.stages.edit import run
+from medpo_cli.text.anchors import undo
 from medpo_cli.text.facts import extract, meaning
 from medpo_cli.text.lexicon import load_lexicon
 from medpo_cli.text.spans import token_mask
-from medpo_cli.text.verify import undo
 from medpo_cli.text.words import tokens
 
 LEXICON = load_lexicon()

@@ -5,13 +5,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medpo_cli.evaluation.headline import Row, number, probability, sections, unit
 from medpo_cli.evaluation.page.draw import png_address
 from medpo_cli.evaluation.page.model import CaseView, Page
 from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.records import Interval
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _HERE = Path(__file__).parent
 
@@ -26,8 +29,8 @@ def write_page(path: Path, page: Page) -> None:
     write_atomic(path, render(page).encode())
 
 
-def render(page: Page) -> str:
-    """The page as HTML; everything that came from records is escaped."""
+def template(name: str, **helpers: Any) -> "Template":
+    """A template of this folder: what it is given is escaped unless marked safe, what it lacks is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -37,12 +40,22 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(number=number, probability=probability, unit=unit)
+    environment.globals.update(helpers)
+    return environment.get_template(name)
+
+
+def asset(name: str) -> str:
+    """A style sheet or script of this folder."""
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def render(page: Page) -> str:
+    """The page as HTML; everything that came from records is escaped."""
     pictures = _Pictures()
     context: dict[str, Any] = {
         "page": page,
-        "style": (_HERE / "page.css").read_text(encoding="utf-8"),
-        "script": (_HERE / "page.js").read_text(encoding="utf-8"),
+        "style": asset("page.css"),
+        "script": asset("page.js"),
         "arms": list(page.rows[0].cells) if page.rows else [],
         "figures": [_figure(row) for row in page.rows if row.measure.name in _FIGURES][:4],
         "forest": _forest(page.rows),
@@ -54,7 +67,7 @@ def render(page: Page) -> str:
         "kinds": sorted({case.kind for case in page.cases}),
         "pictures": pictures.addresses,
     }
-    return environment.get_template("page.html").render(context)
+    return template("page.html", number=number, probability=probability, unit=unit).render(context)
 
 
 _FIGURES = ("report.finding_accuracy", "report.hallucination", "report.specificity", "closed.accuracy", "pair.accuracy")

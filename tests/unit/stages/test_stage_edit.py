@@ -1,5 +1,7 @@
 """The edit stage: branches, balance, what is carried along, and what is refused."""
 
+import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -150,16 +152,38 @@ def test_a_statement_a_side_protects_the_right_side_of_a_corrected_answer() -> N
 
 BAD = {
     "no-answer": ["", "  \n"],
-    "control-character": ["The heart is enlarged.\0"],
+    "control-character": [
+        "The heart is enlarged.\0",
+        "The heart is enlarged.\ud83e",
+        "The heart is \u202eenlarged.",
+        "The heart is enlarged.\x1b[31m",
+    ],
     "degenerate": ["No nodule is seen. " * 4, "small " * 40],
-    "too-long": ["The heart is enlarged. " * 50_000],
-    "language": ["القلب متضخم.", "Сердце увеличено.", "心脏增大。"],
+    "too-long": ["The heart is enlarged. " * 50_000, "x" * (1 << 20), "\n" * (1 << 20) + "x"],
+    "language": [
+        "القلب متضخم.",
+        "Сердце увеличено.",
+        "心脏增大。",
+        "Das Herz ist vergrößert.",
+        "Le coeur est de taille normale.",
+        "No hay derrame pleural.",
+        "The heart is enlarged. Kein Pneumothorax links.",
+    ],
+    "refusal": [
+        "I cannot interpret medical images.",
+        "I'm sorry, but I can't help with that.",
+        "Unable to analyze the image.",
+        "No image has been provided.",
+        "As an AI, I am unable to provide a diagnosis.",
+    ],
     "placeholder": [
         "The XXXX heart is enlarged.",
         "<b>The heart is enlarged.</b>",
+        "<!-- x --> The heart is enlarged.",
+        "The heart is enlarged.<|im_end|>",
         "As an AI I see it.",
     ],
-    "no-edit": ["Fine.", "Das Herz ist vergrößert.", "..."],
+    "no-edit": ["Fine.", "Herzgröße normal", "..."],
 }
 
 
@@ -168,6 +192,72 @@ def test_bad_answers_are_rejected_with_a_code_and_the_run_goes_on(reason: str, a
     pairs, rejects = edit(sample(answer, id="bad"), sample(TRUTH, id="good"))
     assert [(name, error.reason, error.path) for name, error in rejects] == [("bad", reason, "$.responses[0].text")]
     assert [pair.id for pair in pairs] == ["good.0.0"]
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_an_answer_of_a_megabyte_is_refused_at_once(count: int) -> None:
+    """Length is looked at first: no check that reads the text comes before it."""
+    started = time.process_time()
+    _, rejects = edit(*(sample("The heart is enlarged. " * 45_000, id=f"s{number}") for number in range(count)))
+    assert {error.reason for _, error in rejects} == {"too-long"}
+    assert time.process_time() - started < 0.1 + 0.01 * count
+
+
+@pytest.mark.parametrize(
+    "answer", ["\n" * 30_000 + "x", "( " * 16_000, "I can " * 5_000 + ".", "- " * 16_000, "Dr. a" * 6_500]
+)
+def test_hostile_answers_of_the_longest_length_take_no_long_time(answer: str) -> None:
+    started = time.process_time()
+    edit(sample(answer))
+    assert time.process_time() - started < 2
+
+
+PILE = "e" + "\u0301\u0316" * 100_000
+
+
+def test_piled_up_marks_are_refused_before_they_are_sorted() -> None:
+    """Normal form C of this answer takes half a minute."""
+    started = time.process_time()
+    _, rejects = edit(sample(PILE, PILE[:1000], TRUTH), sample(TRUTH, reference=f"{TRUTH} {PILE}", id="r"))
+    found = [(name, error.reason, error.path) for name, error in rejects]
+    assert found[:2] == [("s", "too-long", "$.responses[0].text"), ("s", "degenerate", "$.responses[1].text")]
+    assert ("r", "degenerate", "$.reference") in found
+    assert time.process_time() - started < 3
+
+
+def test_line_ends_of_every_kind_are_kept_as_they_are() -> None:
+    text = TRUTH.replace(". ", ".\r\n", 1).replace(". ", ".\n\n", 1).replace(". ", ".\r", 1)
+    pairs, _ = edit(sample(text), per_sample=9)
+    assert len(pairs) >= 4
+    for pair in pairs:
+        assert re.findall(r"\s*\n\s*|\r", pair.rejected) == re.findall(r"\s*\n\s*|\r", text)
+
+
+def test_a_report_in_capitals_stays_in_capitals() -> None:
+    pairs, _ = edit(sample(TRUTH.upper(), TRUTH.replace("left pleural", "right pleural").upper()), per_sample=9)
+    assert len(pairs) >= 6
+    assert all(text.isupper() for pair in pairs for text in (pair.chosen, pair.rejected))
+
+
+def test_abbreviations_are_no_capitals() -> None:
+    question = {"task": "vqa-closed", "prompt": "Which modality is this?"}
+    pairs, _ = edit(sample("CT", reference="MRI", **question), balance=False)
+    assert [pair.chosen for pair in pairs] == ["MRI"]
+
+
+def test_right_to_left_words_in_an_english_answer_are_left_alone() -> None:
+    text = f"القلب: {TRUTH}"
+    pairs, _ = edit(sample(text), per_sample=9)
+    assert pairs
+    assert all(pair.rejected.startswith("القلب: ") for pair in pairs)
+
+
+@pytest.mark.parametrize("answer", [TRUTH, "The heart is normal in size."])
+def test_a_reference_in_another_language_is_refused(answer: str) -> None:
+    """The lexicon would read its silence as denial and correct away what is right."""
+    pairs, rejects = edit(sample(answer, reference="Das Herz ist vergrößert. Pneumothorax links."), balance=False)
+    assert pairs == []
+    assert [(error.reason, error.path) for _, error in rejects] == [("language", "$.reference")]
 
 
 @pytest.mark.parametrize("reference", [None, "", " "])

@@ -192,3 +192,30 @@ def test_a_sentence_with_two_wrong_findings_is_one_span_with_both_labels() -> No
     )
     assert pair.chosen == "There is a small left pleural effusion. No pneumothorax."
     assert [span.label for span in pair.spans] == ["atelectasis+pleural_effusion"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "chosen"),
+    [
+        ("The lungs are clear. The right PICC tip is in the SVC. No edema.", "The lungs are clear. No edema.",
+         "The lungs are clear. No edema."),
+        ("Low lung volumes without pneumothorax.", "Mild cardiomegaly. Low lung volumes without pneumothorax.",
+         "Mild cardiomegaly. Low lung volumes without pneumothorax."),
+        ("Heart size within normal limits. Negative for effusion.",
+         "Heart size within normal limits. There is a nodule in the left lung. Negative for effusion.",
+         "Heart size within normal limits. There is a nodule in the left lung. Negative for effusion."),
+        ("Granulomas in the left upper lobe and right upper lobe.",
+         "Granulomas in the right middle lobe and right upper lobe.",
+         "Granulomas in the right middle lobe and right upper lobe."),
+        ("Two gallstones are seen. No ascites. Mild diverticulosis.", "No gallstones. No ascites. Mild diverticulosis.",
+         "No gallstones. No ascites. Mild diverticulosis."),
+        ("A 4.1 cm abdominal aortic aneurysm. No gallstones.", "No gallstones. Extensive sigmoid diverticulosis.",
+         "No gallstones. Extensive sigmoid diverticulosis."),
+        ("Mild emphysema. No effusion.", "There is a 4 mm nodule in the left lung. Mild emphysema. No effusion.",
+         "There is a 4 mm nodule in the left lung. Mild emphysema. No effusion."),
+        ("Left atelectasis and edema. No effusion.", "Bibasilar atelectasis. No effusion.",
+         "Bibasilar atelectasis. No effusion."),
+    ],
+)  # fmt: skip
+def test_reports_get_the_words_of_the_reference(answer: str, reference: str, chosen: str) -> None:
+    assert corrected(answer, reference).chosen == chosen

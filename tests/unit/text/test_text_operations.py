@@ -84,3 +84,19 @@ def test_overlapping_operations_are_refused() -> None:
     with pytest.raises(RecordError) as caught:
         apply(text, [replace(text, "small nodule", "mass"), replace(text, "nodule", "mass")])
     assert caught.value.reason == "overlap"
+
+
+def test_final_marks_stay_as_they_are() -> None:
+    """Else one full stop of ".." would lie inside the span and one outside, which are one token."""
+    text = "Heart big.. Lungs clear?"
+    assert places(text, replace(text, "Heart big..", "Heart small.")) == (
+        "Heart small.. Lungs clear?",
+        [("big", "small")],
+    )
+    assert places(text, replace(text, "Lungs clear?", "Lungs full."))[0] == "Heart big.. Lungs full?"
+
+
+def test_a_text_in_capitals_gets_capitals_and_an_abbreviation_does_not() -> None:
+    assert places("NO NODULE.", replace("NO NODULE.", "NO", "A small"))[0] == "A SMALL NODULE."
+    assert places("A NODULE.", replace("A NODULE.", "NODULE", "effusion"))[0] == "AN EFFUSION."
+    assert places("CT", replace("CT", "CT", "Plain film"))[0] == "Plain film"

@@ -10,7 +10,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
 from medpo_cli.schema.records import ImageRef, Policy, Response, Sample
 from medpo_cli.stages.edit import run
-from medpo_cli.text.spans import outside, token_mask
+from medpo_cli.text.spans import outside, stretch_weights, token_mask
 
 CORPUS = [
     "The heart is enlarged. There is a small nodule in the left upper zone.",
@@ -78,6 +78,24 @@ def test_several_tokens_of_one_character_are_all_masked() -> None:
     """One symbol of four bytes in three byte-level tokens, all with the offsets (2, 3)."""
     text = "a \U0001fa7b x"
     assert token_mask([(0, 1), (2, 3), (2, 3), (2, 3), (3, 5)], [(2, 3)], text) == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "stretches", "expected"),
+    [
+        ([(0, 1), (1, 6), (6, 11)], [(2, 6, 1.3)], [0.7, 1.3, 0.7]),
+        ([(0, 1), (1, 6), (6, 11)], [(0, 2, 1.3)], [1.3, 0.7, 0.7]),  # shares a space only
+        ([(0, 1), (1, 6), (6, 11)], [(2, 11, 1.0), (7, 11, 1.3)], [0.7, 1.0, 1.3]),  # the heaviest
+        ([(0, 1), (1, 4), (4, 11)], [(2, 6, 1.3)], [0.7, 1.3, 1.3]),  # two tokens, the second reaches out
+        ([(0, 1), (1, 2), (2, 6), (6, 7), (7, 11)], [(2, 6, 0.0)], [0.7, 0.0, 0.0, 0.7, 0.7]),  # space with its word
+        ([(0, 6), (6, 11)], [], [0.7, 0.7]),
+        ([], [(0, 1, 1.3)], []),
+    ],
+)
+def test_weights_of_stretches(
+    offsets: list[tuple[int, int]], stretches: list[tuple[int, int, float]], expected: list[float]
+) -> None:
+    assert stretch_weights(offsets, stretches, 0.7, "a left lung") == expected
 
 
 def test_the_end_token_is_never_masked() -> None:

@@ -279,6 +279,8 @@ def test_rankings_that_cannot_be_used() -> None:
         ({"ladder": [{"path": "a.png"}]}, "$.ext.align.ladder"),
         ({"degree": {"chosen": -1, "rejected": 0}}, "$.ext.align.degree.chosen"),
         ({"only": "both"}, "$.ext.align.only"),
+        ({"word_weights": {"chosen": [[0, 3, -1.0]], "rejected": []}}, "$.ext.align.word_weights.chosen[0][2]"),
+        ({"word_weights": {"chosen": [[0, 3]], "rejected": []}}, "$.ext.align.word_weights.chosen[0]"),
     ],
 )
 def test_malformed_extras_are_refused(align: Any, path: str) -> None:
@@ -303,6 +305,23 @@ def test_token_weights_must_fit_the_tokenizer() -> None:
     with pytest.raises(RecordError) as caught:
         encode(vlm, resolve("tis-dpo"), [pair])
     assert caught.value.reason == "weights-length"
+
+
+def test_weights_of_words_are_those_of_their_tokens() -> None:
+    vlm = tiny("llava")
+    place = PAIRS[0].chosen.index("left")
+    words = {"chosen": [[place, place + 4, 2.0]], "rejected": [], "rest": 0.5}
+    pair = msgspec.structs.replace(PAIRS[0], ext={"align": {"word_weights": words}})
+    _, (example,) = encode(vlm, resolve("tis-dpo"), [pair])
+    for answer, word in zip(example.units[0].answers, ("left", ""), strict=True):
+        heavy = [token for token, weight in zip(answer.ids, answer.weights, strict=True) if weight == 2.0]
+        assert vlm.decode(heavy).strip() == word
+        assert set(answer.weights) == ({0.0, 0.5, 2.0} if word else {0.0, 0.5})
+        assert answer.weights[-1] == 0.0  # the end token
+    given = {side: [1.0] * (len(vlm.encode_answer(getattr(pair, side)).ids) - 1) for side in ("chosen", "rejected")}
+    both = msgspec.structs.replace(pair, ext={"align": {"word_weights": words, "token_weights": given}})
+    _, (example,) = encode(vlm, resolve("tis-dpo"), [both])
+    assert all(set(answer.weights) == {0.0, 1.0} for answer in example.units[0].answers)  # those of tokens go first
 
 
 def test_kept_sentences_as_the_record_says() -> None:

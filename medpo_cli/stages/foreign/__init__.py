@@ -1,0 +1,1 @@
+"""Records of other tools: reading their rows, writing ours in their shape."""

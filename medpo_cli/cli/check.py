@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
+from medpo_cli.cli.check_images import check_images
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import CannotCreateError, ExitCode, RecordError, UsageError
 from medpo_cli.io.context import Context
@@ -15,6 +16,8 @@ from medpo_cli.schema.records import AnyRecord, Case, Corrupted, ImageRef, Pair,
 
 if TYPE_CHECKING:
     from medpo_cli.text.lint import Lint
+
+COMPARED = "images compared"
 
 
 class Inspection:
@@ -50,7 +53,15 @@ class Inspection:
         return ExitCode.REJECTS if self.problems else ExitCode.DONE
 
 
-def check(file: Path, root: Path | None, *, files: bool, pairs: bool = False, as_json: bool = False) -> ExitCode:
+def check(
+    file: Path,
+    root: Path | None,
+    *,
+    files: bool,
+    images: bool = False,
+    pairs: bool = False,
+    as_json: bool = False,
+) -> ExitCode:
     """Report every problem on stderr and counts by kind on stdout; 3 if there was any, 65 if cut off.
 
     Warnings of ``pairs`` are no problems: they are counted, and the first of each code is placed.
@@ -63,8 +74,13 @@ def check(file: Path, root: Path | None, *, files: bool, pairs: bool = False, as
     for record in inspection.reader:
         kind = str(type(record).__struct_config__.tag)
         counts[kind] = counts.get(kind, 0) + 1
-        if files and isinstance(record, Case):
+        if not isinstance(record, Case):
+            continue
+        problems = inspection.problems
+        if files:
             _look_for_files(record, inspection.context)
+        if images and inspection.problems == problems:  # a missing file need not be said twice
+            counts[COMPARED] = counts.get(COMPARED, 0) + check_images(record, inspection.context)
         if lint is not None and isinstance(record, Pair):
             _warn(lint, record, inspection)
     if not as_json:

@@ -89,6 +89,9 @@ def check(
     file: Annotated[Path, typer.Argument(help="JSONL file of any medpo records")],
     root: Annotated[Path | None, typer.Option(help="folder that paths are relative to")] = None,
     files: Annotated[bool, typer.Option("--files/--no-files", help="also look for the files named")] = True,
+    images: Annotated[
+        bool, typer.Option("--images", help="also prove from the files that corruptions changed their region alone")
+    ] = False,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="also say what the pairs would teach: statistics, suspicious pairs")
     ] = False,
@@ -98,7 +101,7 @@ def check(
     from medpo_cli.cli import check as command
     from medpo_cli.cli.stage import plain
 
-    plain("check", lambda: command.check(file, root, files=files, pairs=pairs, as_json=as_json))
+    plain("check", lambda: command.check(file, root, files=files, images=images, pairs=pairs, as_json=as_json))
 
 
 def show(

@@ -4,84 +4,31 @@ Destroying it costs the picture as much as destroying the lesion does, but no ev
 moved in the plane only, so that a control is seen on the same slices as its lesion.
 """
 
-import dataclasses
-import functools
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
 from medpo_cli.imaging.geometry import side_axis
-from medpo_cli.imaging.image import Image, Mask
+from medpo_cli.imaging.ground import MARGIN, Ground, coarseness
+from medpo_cli.imaging.image import Mask
 from medpo_cli.imaging.regions import box_of, ring, ring_width
-from medpo_cli.imaging.window import grey, resolve_window
 
 Values = npt.NDArray[np.float64]
 Site = tuple[Mask, Literal["mirror", "shift"]]
-DARK = 8
-"""Grey level of 0-255 up to which pixels joined to the picture's border are air or collimator."""
-MARGIN = 2
-"""Pixels kept free around lesions."""
 BEST = 20
 """Sites of the most similar surroundings that the seed picks from."""
 ALIKE = 0.5
 """How far mean plus spread around a mirrored site may be from the lesion's, in standard deviations of the image."""
 SLICES = 8
 """Slices of a volume that surroundings are compared on."""
-MIDLINE_RANGE = 0.15
-"""How far from the middle the plane of symmetry may lie, as a share of the width."""
 
 
-class Ground:
-    """What the search needs of some slices of an image, worked out once: body, brightness, symmetry.
-
-    Args:
-        image: picture or volume.
-        slices: range of axis 2 that the search looks at.
-    """
-
-    def __init__(self, image: Image, slices: slice = slice(None)) -> None:
-        self.slices = slices
-        self.image = dataclasses.replace(
-            image,
-            array=image.array[:, :, slices],
-            padding=None if image.padding is None else image.padding[:, :, slices],
-            window=resolve_window(image),
-        )
-
-    @functools.cached_property
-    def body(self) -> Mask:
-        """Voxels that are neither padding nor dark and joined to the border of their slice."""
-        image = self.image
-        shown = image.array.mean(-1) if image.colour else grey(image, image.array, resolve_window(image))
-        labels, _ = ndimage.label(shown <= DARK)
-        edge = np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()])
-        outside = np.isin(labels, np.unique(edge[edge > 0]))
-        body: Mask = ~outside if image.padding is None else ~outside & ~image.padding
-        return body
-
-    @functools.cached_property
-    def brightness(self) -> Values:
-        """``[X, Y, Z]`` in image units, centred and scaled to keep the transforms exact."""
-        values = self.image.luminance()
-        return np.asarray((values - values.mean()) / (values.std() or 1.0))
-
-    @functools.cached_property
-    def symmetry(self) -> int | None:
-        """Sum of two mirrored indices along the left-right axis, where the picture is most like its mirror."""
-        axis = side_axis(self.image)
-        if axis < 0:
-            return None
-        lines = np.moveaxis(self.brightness.mean(axis=2), axis, 0)
-        size = len(lines)
-        spectrum = fft.rfft(lines - lines.mean(axis=0), 2 * size, axis=0)
-        likeness = fft.irfft(spectrum**2, 2 * size, axis=0).sum(axis=1)
-        reach = int(MIDLINE_RANGE * size)
-        return size - 1 - reach + int(np.argmax(likeness[size - 1 - reach : size + reach]))
-
-
-def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator) -> Site | None:
+def find_control(
+    ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator, *, twinned: bool = False
+) -> Site | None:
     """Mask of a control site and how it was found, None where no site is legal.
 
     Args:
@@ -89,8 +36,9 @@ def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Gen
         region: the destroyed region, bool ``[X, Y, Z]`` of the whole image.
         lesions: all regions of the record, ``region`` among them.
         rng: picks among the most similar sites.
+        twinned: the mirrored place of a site must be legal as well (the operator copies from there).
     """
-    found = _find(ground, region[:, :, ground.slices], lesions[:, :, ground.slices], rng)
+    found = _find(ground, region[:, :, ground.slices], lesions[:, :, ground.slices], rng, twinned)
     if found is None:
         return None
     mask = np.zeros_like(region)
@@ -98,15 +46,25 @@ def find_control(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Gen
     return mask, found[1]
 
 
-def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator) -> Site | None:
-    around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1, 1), bool)
-    forbidden = ~ground.body | ndimage.binary_dilation(lesions, around)
+def _find(ground: Ground, region: Mask, lesions: Mask, rng: np.random.Generator, twinned: bool = False) -> Site | None:
+    forbidden = forbidden_for(ground, lesions)
+    if twinned:
+        forbidden = forbidden | ~ground.reflected(~forbidden) | ground.midline()
     mirrored = mirror(region, side_axis(ground.image), ground.symmetry)
     usable = ground.body & ~lesions
     if mirrored is not None and not (mirrored & forbidden).any() and _alike(ground, region, mirrored, usable):
         return mirrored, "mirror"
     moved = _shifted(ground, region, forbidden, usable, rng)
     return None if moved is None else (moved, "shift")
+
+
+def forbidden_for(ground: Ground, lesions: Mask) -> Mask:
+    """Voxels of the ground's slices that are not body, or in or near a lesion."""
+    forbidden: Mask = ~ground.body
+    if lesions.any():
+        box = box_of(lesions, MARGIN)
+        forbidden[box] |= ndimage.binary_dilation(lesions[box], np.ones((2 * MARGIN + 1, 2 * MARGIN + 1, 1), bool))
+    return forbidden
 
 
 def _alike(ground: Ground, region: Mask, other: Mask, usable: Mask) -> bool:
@@ -131,12 +89,42 @@ def mirror(region: Mask, axis: int, symmetry: int | None) -> Mask | None:
 
 
 def _shifted(ground: Ground, region: Mask, forbidden: Mask, usable: Mask, rng: np.random.Generator) -> Mask | None:
-    """The region moved in its plane to a seeded choice among the legal sites with the most similar ring."""
+    """The region moved in its plane to a seeded choice among the legal sites with the most similar ring.
+
+    In large planes sites are whole blocks of k pixels apart: what is legal for the blocks that a region
+    touches is legal for the region.
+    """
+    k = coarseness(region.shape)
+    step = _step(
+        _blocks(ground.brightness, k, np.mean), _blocks(region, k, np.max), _blocks(forbidden, k, np.max, edge=True),
+        _blocks(usable, k, np.min), rng,
+    )  # fmt: skip
+    if step is None:
+        return None
+    moved = np.zeros_like(region)
+    x, y, z = np.nonzero(region)
+    moved[x + k * step[0], y + k * step[1], z] = True
+    return moved
+
+
+def _blocks(values: npt.NDArray[Any], k: int, reduce: Callable[..., Any], *, edge: bool = False) -> npt.NDArray[Any]:
+    """``values`` reduced over blocks of k x k pixels; what lacks at the far edges counts as ``edge``."""
+    if k == 1:
+        return values
+    width, height, depth = values.shape
+    padded = np.pad(values, ((0, -width % k), (0, -height % k), (0, 0)), constant_values=edge)
+    split = padded.reshape(padded.shape[0] // k, k, padded.shape[1] // k, k, depth)
+    return np.asarray(reduce(split, axis=(1, 3)))
+
+
+def _step(
+    brightness: Values, region: Mask, forbidden: Mask, usable: Mask, rng: np.random.Generator
+) -> npt.NDArray[np.int64] | None:
+    """Offset along x and y to the chosen site, None where none is legal."""
     margin = int(np.ceil(ring_width(region)))
     box = box_of(region, margin)
     around = ring(region, ring_width(region))
-    sums = _correlations(ground.brightness, region, around, forbidden, usable, box, margin)
-    hits, weight, first, second = sums
+    hits, weight, first, second = _correlations(brightness, region, around, forbidden, usable, box, margin)
     mean = first / np.maximum(weight, 1)
     spread = np.sqrt(np.maximum(second / np.maximum(weight, 1) - mean**2, 0))
     home = box[0].start + margin, box[1].start + margin
@@ -146,12 +134,7 @@ def _shifted(ground: Ground, region: Mask, forbidden: Mask, usable: Mask, rng: n
         return None
     cost = np.abs(mean - mean[home]) + np.abs(spread - spread[home])
     order = np.argsort(np.round(cost[legal], 9), kind="stable")[:BEST]
-    place = places[order[int(rng.integers(len(order)))]]
-    moved = np.zeros_like(region)
-    step = place - np.array(home)
-    x, y, z = np.nonzero(region)
-    moved[x + step[0], y + step[1], z] = True
-    return moved
+    return np.asarray(places[order[int(rng.integers(len(order)))]] - np.array(home))
 
 
 def _correlations(

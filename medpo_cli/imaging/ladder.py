@@ -1,12 +1,12 @@
 """Images between a clean one and its corrupted form, for objectives that rank images (LPOI)."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from medpo_cli.imaging import corruption, nifti, proof
+from medpo_cli.imaging import corruption, nifti
 from medpo_cli.imaging.image import Array, Image, Mask
+from medpo_cli.imaging.sight import Sight
 
 
 def between(clean: Array, corrupted: Array, mask: Mask, share: float) -> Array:
@@ -25,7 +25,7 @@ def between(clean: Array, corrupted: Array, mask: Mask, share: float) -> Array:
     return mixed
 
 
-def write(image: Image, end: Path, key: bytes, mask: Mask, share: float) -> corruption.Made:
+def write(image: Image, end: Path, key: bytes, mask: Mask, share: float, sight: Sight | None = None) -> corruption.Made:
     """Write the image at ``share`` of the way from ``image`` to the corrupted file ``end``, and prove it.
 
     Args:
@@ -34,14 +34,11 @@ def write(image: Image, end: Path, key: bytes, mask: Mask, share: float) -> corr
         key: 16 bytes that name the new file.
         mask: the region.
         share: how much is hidden, 0 to 1.
+        sight: measures the proof at the model's side.
 
     Raises:
         CannotCreateError: the folder cannot be written.
         OutputError: writing failed midway, or voxels outside the region differ.
     """
     array = between(image.array, nifti.decode(end.read_bytes()).array, mask, share)
-    path = end.with_name(f"{key.hex()}.nii.gz")
-    data = nifti.encode(image, array)
-    corruption.write_once(path, data)
-    shown = proof.prove(image, path, mask)
-    return corruption.Made(path.name, hashlib.sha256(data).hexdigest(), corruption.stream_of(key)[0], shown)
+    return corruption.write(image, array, key, mask, end.parent, sight)

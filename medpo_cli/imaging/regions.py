@@ -141,7 +141,9 @@ def select(labels: Array, value: int | None, field: str, *, soft: bool) -> Mask:
 
 
 def union(masks: Sequence[Mask]) -> Mask:
-    """All voxels of any of the masks."""
+    """All voxels of any of the masks; a single mask is given back as it is."""
+    if len(masks) == 1:
+        return masks[0]
     whole = masks[0].copy(order="K")
     for mask in masks[1:]:
         whole |= mask
@@ -168,6 +170,11 @@ def ring(mask: Mask, width: float) -> Mask:
     near = np.zeros_like(mask)
     near[box] = (distance > 0) & (distance <= width)
     return near
+
+
+def grown(mask: Mask, pixels: int) -> Mask:
+    """``mask`` and all that lies at most ``pixels`` from it on its own slices."""
+    return mask | ring(mask, pixels) if pixels else mask
 
 
 def radius(mask: Mask) -> float:

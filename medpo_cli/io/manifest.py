@@ -14,9 +14,14 @@ from medpo_cli.io.files import short_hash, write_atomic
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "nibabel", "pydicom", "SimpleITK", "msgspec")
 
 
+_NO_MATTER = {"jobs"}
+"""Settings that change how a run is done and not what comes out."""
+
+
 def config_digest(settings: dict[str, Any]) -> str:
     """Hash of the settings that decide a stage's output."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    deciding = {key: value for key, value in settings.items() if key not in _NO_MATTER}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def run_id(stage: str, digest: str, input_sha256: str) -> str:

@@ -139,10 +139,41 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
     """Settings of ``medpo corrupt``."""
 
     operator: Annotated[
-        Literal["harmonic-texture", "harmonic", "gaussian"],
+        Literal[
+            "harmonic-texture", "harmonic", "biharmonic", "mirror", "ring-noise", "ring-median", "blur", "shuffle",
+            "gaussian", "diffusion", "replace", "patch-black", "area-crop",
+        ],
         Meta(description="how the region is destroyed (gaussian: the paper's noise)"),
-    ] = "harmonic-texture"
-    sigma: Annotated[float, Meta(gt=0, description="gaussian: standard deviation on the 0-255 scale")] = 45.0
+    ] = "harmonic-texture"  # fmt: skip
+    grow: Annotated[
+        int, Meta(ge=0, le=32, description="pixels that regions are grown by first: tight masks leave a blurred rim")
+    ] = 0
+    feather: Annotated[
+        int, Meta(ge=0, le=32, description="pixels inside the region's edge over which the change fades in")
+    ] = 0
+    sigma: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="gaussian (45), replace (10): standard deviation on the 0-255 scale"),
+    ] = None
+    sigma_at: Annotated[
+        Literal["source", "model"], Meta(description="noise is drawn for the file's pixels, or for the model's")
+    ] = "source"
+    timestep: Annotated[int, Meta(ge=0, le=999, description="diffusion: step of VCD's schedule")] = 500
+    blur: Annotated[float, Meta(gt=0, le=4, description="blur: standard deviation in radii of the region")] = 0.5
+    patch: Annotated[int, Meta(ge=1, description="patch-black: side of a patch in the model's pixels")] = 14
+    patch_share: Annotated[float, Meta(gt=0, le=1, description="patch-black: share of the patches")] = 0.6
+    model_side: Annotated[
+        int, Meta(ge=16, le=8192, description="longest side of the model's picture, where proofs are measured")
+    ] = 336
+    max_remaining: Annotated[
+        float, Meta(ge=0, description="reject if more of the finding's contrast is left, as a share (0: no limit)")
+    ] = 0.0
+    max_tell: Annotated[
+        float, Meta(ge=0, description="reject if so many times rougher or smoother than around it (0: no limit)")
+    ] = 0.0
+    escalate: Annotated[
+        bool, Meta(description="instead of rejecting try again: region grown by 1 to 3 pixels, then other operators")
+    ] = False
     control: Annotated[bool, Meta(description="also write an equal region elsewhere")] = True
     fallback: Annotated[
         Literal["none", "whole"], Meta(description="without a region: no corrupted image, or the whole image")
@@ -151,7 +182,13 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
         int, Meta(ge=0, description="also write images between clean and corrupted, so many in all (method lpoi)")
     ] = 0
     images: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "corrupted"
+    jobs: Annotated[int, Meta(ge=1, le=256, description="worker processes; the output does not depend on it")] = 1
     seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
+
+    def __post_init__(self) -> None:
+        """A tell is a ratio, and at 1 nothing would pass."""
+        if 0 < self.max_tell <= 1:
+            raise ValueError("max_tell: above 1 (region and surroundings alike), or 0 for no limit")
 
 
 Method = Literal[

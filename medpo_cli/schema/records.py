@@ -160,7 +160,10 @@ class RegionProof(Part, frozen=True, kw_only=True):
 
     ``changed`` is the share of region voxels that differ; ``outside`` the sha256 of source and
     result with the region zeroed (equal by construction, recomputable from either file);
-    ``contrast_before``/``contrast_after`` the mean inside minus ring mean, in image units.
+    ``contrast_before``/``contrast_after`` the mean inside minus ring mean, in image units. ``box`` is
+    ``[x0, y0, z0, x1, y1, z1]`` in voxels, half open. At ``side``, the longest side of what the model sees,
+    ``remaining`` is the share of the marked finding's contrast that is left (absent: it had none) and
+    ``texture`` how many times rougher the region is than what surrounds it (absent: nothing does).
     """
 
     mask: Sha256
@@ -170,6 +173,10 @@ class RegionProof(Part, frozen=True, kw_only=True):
     outside: Sha256
     contrast_before: float
     contrast_after: float
+    box: tuple[int, int, int, int, int, int] | None = None
+    side: Annotated[int, Meta(ge=1)] | None = None
+    remaining: float | None = None
+    texture: float | None = None
 
 
 class Corrupted(Part, frozen=True, kw_only=True):
@@ -192,7 +199,8 @@ class Record(
 class Case(Record, tag="medpo.case/1", frozen=True, kw_only=True):
     """A question about an image, with the truth where it is known.
 
-    ``image`` may be a list for multi-image prompts; regions lie on the first one.
+    ``image`` may be a list for multi-image prompts; regions lie on the first one. ``no_control`` says why a
+    corrupted record has no control (a code such as ``no-control-site``).
     """
 
     id: Identifier
@@ -204,6 +212,7 @@ class Case(Record, tag="medpo.case/1", frozen=True, kw_only=True):
     regions: list[Region] | None = None
     corrupted: Corrupted | None = None
     control: Corrupted | None = None
+    no_control: str | None = None
     ext: dict[str, Any] | None = None
 
     @property

@@ -128,7 +128,7 @@ def test_78_configuration(medpo: Run, folder: Path) -> None:
     assert done.returncode == 78
     assert "did you mean sigma?" in done.stderr
     (folder / "medpo.toml").unlink()
-    assert medpo("corrupt", "cases.jsonl", MEDPO_CORRUPT_OPERATOR="blur").returncode == 78
+    assert medpo("corrupt", "cases.jsonl", MEDPO_CORRUPT_OPERATOR="blurr").returncode == 78
     assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl").returncode == 0
     assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl", "--resume", "--seed", "5").returncode == 78
 

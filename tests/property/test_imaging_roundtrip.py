@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from medpo_cli.errors import RecordError
 from medpo_cli.imaging import nifti
 from medpo_cli.imaging.corruption import destroy
 from medpo_cli.imaging.geometry import from_picture, to_picture
@@ -83,7 +84,13 @@ def test_outside_of_a_region_is_bit_identical_in_the_file(image: Image, operator
     mask[1:3, 1:3, 0] = True
     mask[0, 0] = False
     with tempfile.TemporaryDirectory() as folder:
-        made = destroy(image, rng.bytes(16), mask, operator, {}, Path(folder))
+        parameters = {"axis": 0, "total": image.shape[0] - 1, "patch": 2.0, "feather": int(seed % 3)}
+        try:
+            made = destroy(image, rng.bytes(16), mask, operator, parameters, Path(folder))
+        except RecordError as error:
+            assert error.reason == "mask-too-large"  # noqa: PT017
+            assert not list(Path(folder).iterdir())
+            return
         again = nifti.decode((Path(folder) / made.name).read_bytes())
     assert again.array[~mask].tobytes() == image.array[~mask].tobytes()
     assert again.array.dtype == image.array.dtype

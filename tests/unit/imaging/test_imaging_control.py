@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from data.imaging_files import RIGHT_ANTERIOR, body_picture, disc
 
-from medpo_cli.imaging.control import Ground, find_control, mirror
+from medpo_cli.imaging.control import find_control, mirror
+from medpo_cli.imaging.ground import Ground
 from medpo_cli.imaging.image import Image, frozen
 
 

@@ -10,8 +10,10 @@ from data.imaging_files import body_picture, disc
 
 from medpo_cli.errors import CannotCreateError, OutputError, RecordError
 from medpo_cli.imaging import nifti, proof
-from medpo_cli.imaging.corruption import destroy, key_of, parameters_of, stream_of
+from medpo_cli.imaging.corruption import destroy, feathered, key_of, parameters_of, settings_of, stream_of
 from medpo_cli.imaging.image import Image, content_hash, frozen
+from medpo_cli.imaging.window import grey
+from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Window
 
 IMAGE = Image(array=frozen(body_picture(64).T[:, :, None].copy()), kind="png")
@@ -46,11 +48,11 @@ def test_content_hash_sees_values_place_and_polarity_not_the_format() -> None:
 
 def test_noise_of_windowed_images_is_scaled_to_the_window() -> None:
     hounsfield = Image(array=frozen(np.zeros((8, 8, 1), np.int16)), kind="dicom", window=Window(center=50, width=400))
-    assert parameters_of("gaussian", 45.0, IMAGE, None) == {"sigma": 45.0}
+    assert parameters_of("gaussian", CorruptConfig(), IMAGE, None) == {"sigma": 45.0}
     expected = {"sigma": 45.0, "window_center": 50.0, "window_width": 400.0}
-    assert parameters_of("gaussian", 45.0, hounsfield, None) == expected
-    assert parameters_of("gaussian", 45.0, hounsfield, Window(center=0, width=80))["window_width"] == 80
-    assert parameters_of("harmonic", 45.0, hounsfield, None) == {}
+    assert parameters_of("gaussian", CorruptConfig(), hounsfield, None) == expected
+    assert parameters_of("gaussian", CorruptConfig(), hounsfield, Window(center=0, width=80))["window_width"] == 80
+    assert parameters_of("harmonic", CorruptConfig(), hounsfield, None) == {}
 
 
 def test_scaled_sigma_reaches_the_stored_values(tmp_path: Path) -> None:
@@ -61,6 +63,41 @@ def test_scaled_sigma_reaches_the_stored_values(tmp_path: Path) -> None:
     noise = nifti.decode((tmp_path / made.name).read_bytes()).array[mask]
     # 51 of 255 grey levels are 100 units of a 500 wide window, and 200 stored steps at slope 0.5.
     assert noise.std() == pytest.approx(200, rel=0.1)
+
+
+def test_a_feather_rises_inside_and_is_whole_in_the_middle() -> None:
+    mask = np.zeros((15, 15, 1), bool)
+    mask[2:13, 2:13] = True
+    before, after = np.zeros(mask.shape, np.uint8), np.where(mask, 100, 0).astype(np.uint8)
+    row = feathered(before, after, mask, 3)[:, 7, 0]
+    # Depths 1, 2, 3, 4 of a width of 3: a quarter, a half, three quarters, all.
+    assert row.tolist() == [0, 0, 25, 50, 75, 100, 100, 100, 100, 100, 75, 50, 25, 0, 0]
+    edge = np.ones((5, 5, 1), bool)  # where the region meets the picture's edge there is no outside to fade to
+    assert (feathered(before[:5, :5], np.full((5, 5, 1), 100, np.uint8), edge, 3) == 100).all()
+
+
+@pytest.mark.parametrize(("slope", "inverted"), [(1.0, False), (2.0, False), (-1.0, False), (1.0, True), (-2.0, True)])
+def test_black_and_unit_are_those_of_the_view(slope: float, inverted: bool) -> None:
+    image = Image(array=frozen(np.zeros((8, 8, 1), np.int16)), kind="nifti", slope=slope, inter=10.0, inverted=inverted)
+    parameters = parameters_of("replace", CorruptConfig(), image, Window(center=40, width=255))
+    settings = settings_of(parameters, image)
+    values = settings.black + settings.sign * settings.unit * np.array([0.0, 100.0, 255.0])
+    shown = grey(image, values[:, None], Window(center=40, width=255))
+    assert shown.ravel().tolist() == [0, 100, 255]
+
+
+def test_parameters_are_those_that_the_operator_uses() -> None:
+    large = Image(array=frozen(np.zeros((1024, 700, 1), np.uint8)), kind="png")
+    config = CorruptConfig(sigma_at="model", model_side=256, feather=2)
+    shared = {"feather": 2}
+    assert parameters_of("harmonic-texture", config, large, None) == shared
+    assert parameters_of("gaussian", config, large, None) == {"sigma": 45.0, "step": 4.0, **shared}
+    assert parameters_of("replace", config, large, None) == {"sigma": 10.0, "step": 4.0, **shared}
+    assert parameters_of("diffusion", config, large, None) == {"timestep": 500, "step": 4.0, **shared}
+    assert parameters_of("patch-black", config, large, None) == {"patch": 56.0, "share": 0.6, **shared}
+    assert parameters_of("blur", config, large, None) == {"blur": 0.5, **shared}
+    assert parameters_of("mirror", config, large, None, (0, 99)) == {"axis": 0, "total": 99, **shared}
+    assert parameters_of("gaussian", CorruptConfig(sigma_at="model"), IMAGE, None) == {"sigma": 45.0}  # 64 pixels
 
 
 def test_file_name_is_the_key_and_the_proof_is_of_the_file(tmp_path: Path) -> None:

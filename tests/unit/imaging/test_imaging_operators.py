@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from data.imaging_files import body_picture, disc
 
-from medpo_cli.imaging.operators import OPERATORS, Settings, gaussian, harmonic, harmonic_texture
+from medpo_cli.imaging.operators import OPERATORS, Settings
+from medpo_cli.imaging.operators.fill import harmonic
+from medpo_cli.imaging.operators.noise import gaussian
+from medpo_cli.imaging.operators.texture import harmonic_texture
 from medpo_cli.imaging.regions import ring, ring_width
 
 
@@ -17,6 +20,14 @@ def flat(mask: np.ndarray) -> np.ndarray:
 
 
 MASK = flat(disc(64, (30, 33), 9))
+UNSEEDED = {"harmonic", "biharmonic", "mirror", "ring-median", "blur"}
+"""Operators that draw nothing."""
+
+
+def apply(operator: str, array: np.ndarray, mask: np.ndarray, seed: int = 0, **settings: object) -> np.ndarray:
+    """An operator with the symmetry that ``mirror`` needs, and patches small enough for small regions."""
+    values = {"axis": 0, "total": array.shape[0] - 1, "patch": 3.0} | settings
+    return OPERATORS[operator](array, mask, stream(seed), Settings(**values))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("operator", sorted(OPERATORS))
@@ -24,25 +35,25 @@ MASK = flat(disc(64, (30, 33), 9))
 def test_outside_is_bit_identical_and_the_type_stays(operator: str, dtype: str) -> None:
     array = stream().integers(20, 200, (64, 64, 1)).astype(dtype)
     before = array.copy()
-    out = OPERATORS[operator](array, MASK, stream(), Settings())
+    out = apply(operator, array, MASK)
     assert out.dtype == array.dtype
     np.testing.assert_array_equal(array, before)
     np.testing.assert_array_equal(out[~MASK], array[~MASK])
-    assert (out[MASK] != array[MASK]).mean() > 0.5
+    assert (out[MASK] != array[MASK]).mean() > (0.4 if operator == "patch-black" else 0.5)
 
 
 @pytest.mark.parametrize("operator", sorted(OPERATORS))
 def test_colour_and_volumes_work_alike(operator: str) -> None:
     colour = stream().integers(0, 256, (40, 40, 1, 3)).astype(np.uint8)
     mask = flat(disc(40, (20, 20), 6))
-    out = OPERATORS[operator](colour, mask, stream(), Settings())
+    out = apply(operator, colour, mask)
     np.testing.assert_array_equal(out[~mask], colour[~mask])
     volume = stream().integers(-1000, 1000, (24, 24, 12)).astype(np.int16)
     ball = np.zeros(volume.shape, bool)
     ball[8:14, 9:15, 3:8] = True
-    out = OPERATORS[operator](volume, ball, stream(), Settings(spacing=(1, 1, 2.5)))
+    out = apply(operator, volume, ball, spacing=(1, 1, 2.5), black=-1000.0)
     np.testing.assert_array_equal(out[~ball], volume[~ball])
-    assert (out[ball] != volume[ball]).mean() > 0.9
+    assert (out[ball] != volume[ball]).mean() > (0.4 if operator == "patch-black" else 0.9)
 
 
 def test_gaussian_has_the_sigma_it_says() -> None:
@@ -142,9 +153,9 @@ def test_a_picture_without_texture_gets_none() -> None:
 @pytest.mark.parametrize("operator", sorted(OPERATORS))
 def test_the_stream_decides_and_nothing_else(operator: str) -> None:
     array = body_picture(64)[:, :, None]
-    results = [OPERATORS[operator](array, MASK, stream(seed), Settings()) for seed in (1, 1, 2)]
+    results = [apply(operator, array, MASK, seed) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(results[0], results[1])
-    assert (results[0] != results[2]).any() == (operator != "harmonic")
+    assert (results[0] != results[2]).any() == (operator not in UNSEEDED)
 
 
 def test_parts_that_do_not_touch_get_the_texture_of_their_own_surroundings() -> None:

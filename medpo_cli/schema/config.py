@@ -51,6 +51,8 @@ class EditConfig(ModelSettings, frozen=True, kw_only=True):
         Literal["rules", "hf", "http"],
         Meta(description="who proposes edits: rules; hf: a local model (--model); http: a server (--endpoint)"),
     ] = "rules"
+    model: Annotated[str, Meta(description="editor hf: Hugging Face image-text model folder")] = ""
+    adapter: Annotated[str, Meta(description="editor hf: LoRA adapter folder to load on top")] = ""
     endpoint: Annotated[str, Meta(description="editor http: OpenAI-compatible base URL")] = ""
     endpoint_model: Annotated[str, Meta(description="model name sent to the endpoint")] = ""
     allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False

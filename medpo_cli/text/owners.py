@@ -124,7 +124,8 @@ def _of_sides(said: Sequence[Item]) -> list[Item]:
 
 def _joined(first: Item, second: Item, items: list[Item]) -> bool:
     """Whether "and" or a comma stands between two values."""
-    return any(other.part == "joins" and first.end <= other.start and other.end <= second.start for other in items)
+    between = [other for other in items if first.end <= other.start and other.end <= second.start]
+    return any(other.part == "joins" or other.value in _LISTS for other in between)
 
 
 def _is_of_the_tip(item: Item, owner: Mention, items: list[Item]) -> bool:

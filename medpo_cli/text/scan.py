@@ -49,6 +49,7 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
     while position < len(words):
         word, start, end = words[position]
         if word in root.following:
+            items.extend(_sharing_a_noun(words, position, root))
             length = _match(words, position, lexicon, items)
             if length:
                 position += length
@@ -64,6 +65,25 @@ def scan(sentence: str, lexicon: Lexicon) -> list[Item]:
         items.extend(_sizes(sentence))
         items.sort(key=lambda item: (item.start, item.end))
     return items
+
+
+def _sharing_a_noun(words: list[Token], position: int, root: Node) -> list[Item]:
+    """The finding of a first word whose noun comes later: "no pleural or pericardial effusion" denies two."""
+    place = position + 1
+    if place >= len(words) or words[place].word not in _JOINING:
+        return []
+    while place + 1 < len(words) and words[place].word in _JOINING:
+        place += 1
+        if words[place].word not in _JOINING and place + 1 < len(words) and words[place + 1].word in _JOINING:
+            place += 1
+    if place + 1 >= len(words):
+        return []
+    own, last = (root.following[words[k].word] if words[k].word in root.following else None for k in (position, place))
+    ends = [None if node is None else node.following.get(words[place + 1].word) for node in (own, last)]
+    values = [{role.value for role in node.roles if role.part == "finding"} if node else set() for node in ends]
+    if not all(values) or values[0] == values[1]:
+        return []
+    return [Item("finding", value, words[position].start, words[position].end) for value in sorted(values[0])]
 
 
 def _match(words: list[Token], position: int, lexicon: Lexicon, items: list[Item]) -> int:

@@ -1,15 +1,15 @@
-"""``medpo eval --compare``: the files of both sides."""
+"""Further files that ``medpo eval`` reads: the sides of ``--compare``, the steps of a run for the page."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import UsageError
 from medpo_cli.io.manifest import versions
 from medpo_cli.io.stream import read_all
 from medpo_cli.schema.config import EvalConfig
-from medpo_cli.schema.records import Case, Pair, Record, Sample, Score, Summary
+from medpo_cli.schema.records import Case, Pair, Record, Sample, Score, Step, Summary
 
 
 def judged(settings: EvalConfig) -> tuple[type[Record], ...]:
@@ -31,6 +31,17 @@ def compared(records: Iterator[Any], config: EvalConfig) -> Iterator[Record]:
     yield from compare(
         first, second, resamples=config.bootstrap, seed=config.seed, versions=versions(), declared=declared
     )
+
+
+def read_steps(config: EvalConfig) -> list[Step]:
+    """The step records of ``--steps``."""
+    if not config.steps:
+        return []
+    if not config.html:
+        raise UsageError("--steps needs --html: its curves are drawn on the page")
+    source = open_file(Path(config.steps), (Step,), "")
+    with source.stream:
+        return cast(list[Step], list(read_all(source.stream, source.name, source.accept)))
 
 
 def _read(name: str, config: EvalConfig) -> list[Score]:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from medpo_cli.cli.comparing import compared, judged
+from medpo_cli.cli.comparing import compared, judged, read_steps
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
@@ -143,8 +143,13 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     if config.html and Path(config.html).exists() and not session.stream.force:
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")
 
+    training = read_steps(config)
+
     def work(records: Iterator[Any]) -> Iterator[Record]:
-        judged = compared(records, config) if config.compare else evaluation.run(records, config, session.context)
+        if config.compare:
+            judged = compared(records, config)
+        else:
+            judged = evaluation.run(records, config, session.context, training=training)
         for record in judged:
             if isinstance(record, Summary):
                 summaries.append(record)

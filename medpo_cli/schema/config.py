@@ -338,6 +338,10 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     batch: Annotated[int, Meta(ge=1, description="answers generated together")] = 16
     bootstrap: Annotated[int, Meta(ge=100, description="bootstrap resamples")] = 10000
     html: Annotated[str, Meta(description="write a self-contained page here")] = ""
+    html_cases: Annotated[
+        int, Meta(ge=0, description="cases to look through on the page, changed ones first, as far as 20 MB allow")
+    ] = 60
+    steps: Annotated[str, Meta(description="with --html: step records of the alignment, drawn as curves")] = ""
     compare: Annotated[
         str, Meta(description="scores of an earlier run (A), of several seeds as A1,A2: compare INPUT (B) with them")
     ] = ""

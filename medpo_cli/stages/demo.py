@@ -15,7 +15,7 @@ from medpo_cli.io.context import Context, Progress
 from medpo_cli.io.output import FileOutput
 from medpo_cli.io.stream import read_all
 from medpo_cli.schema.config import AlignConfig, CorruptConfig, EditConfig, EvalConfig, SampleConfig
-from medpo_cli.schema.records import Case, End, Pair, Record, Sample, Score, Span, Summary
+from medpo_cli.schema.records import Case, End, Pair, Record, Sample, Score, Span, Step, Summary
 
 DEFAULT_IMAGES = {"train": 300, "test": 100}
 """Pictures that ``sample`` and ``eval`` use when nothing is configured."""
@@ -159,12 +159,14 @@ def align_and_score(folder: Path, model: str, arm: Arm) -> list[Record]:
     adapter = folder / "adapters" / arm.name.replace(" ", "-")
     config = AlignConfig(**{"model": model, "device": "cpu", **SETTINGS["align"], **arm.settings})
     steps = align.run(_read(folder / arm.pairs, Pair), config, context, output=adapter)
-    _write(adapter.with_suffix(".steps.jsonl"), steps, "align")
+    history = adapter.with_suffix(".steps.jsonl")
+    _write(history, steps, "align")
     page = str(folder / "report.html") if arm.page else ""
     judging = EvalConfig(
         model=model, adapter=str(adapter), baseline=arm.page, html=page, with_text=True, **SETTINGS["eval"]
     )
-    return list(evaluation.run(_read(folder / "test.v.jsonl", Case), judging, context))
+    training = list(_read(history, Step))
+    return list(evaluation.run(_read(folder / "test.v.jsonl", Case), judging, context, training=training))
 
 
 def _corrupted(source: Path, target: Path, context: Context) -> None:

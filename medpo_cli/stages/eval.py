@@ -1,6 +1,6 @@
 """``medpo eval``: score answers, measure what they depend on, compare, and show it on a page."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from medpo_cli.evaluation.profiles import PROFILES
 from medpo_cli.evaluation.summaries import summarise
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
-from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Summary
+from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Step, Summary
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 
 OpenArms = Callable[[EvalConfig], Arms]
@@ -25,7 +25,12 @@ _CHUNK = 2  # batches that are prepared together, so that answers can be batched
 
 
 def run(
-    records: Iterable[Case], config: EvalConfig, context: Context, *, open_arms: OpenArms | None = None
+    records: Iterable[Case],
+    config: EvalConfig,
+    context: Context,
+    *,
+    training: Sequence[Step] = (),
+    open_arms: OpenArms | None = None,
 ) -> Iterator[Score | Summary]:
     """Score records, then summarise.
 
@@ -36,6 +41,7 @@ def run(
         records: cases, samples or pairs; samples cannot be mixed with the others.
         config: settings; ``config.model`` is a folder.
         context: root, rejects, progress.
+        training: step records of the run that made the adapter, for the page.
         open_arms: what answers; the default loads the model once the first record needs it.
 
     Yields:
@@ -45,7 +51,7 @@ def run(
     lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
     worker = _Worker(config, context, lexicon, open_arms or load_arms)
     kept: dict[str, list[Score]] = {}
-    gallery = Gallery() if config.html else None
+    gallery = Gallery(training) if config.html else None
     context.progress.start("eval")
     for case, scores in worker.score(records):
         for score in scores:

@@ -4,7 +4,7 @@ A page of results has rows and charts; a page of pairs has cases only. Text is a
 when it must not be shown: a masked word has no characters at all.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -80,6 +80,40 @@ class CaseView:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One line of a chart: its name, its place among the two colours, its points (x, y)."""
+
+    name: str
+    place: int
+    points: tuple[tuple[float, float], ...]
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A line chart.
+
+    Attributes:
+        title: what is drawn, with its unit.
+        x_label: what lies along the x axis.
+        lines: in the order of the legend.
+        x_range: ends of the x axis; None for those of the points. ``y_range`` likewise.
+        diagonal: also draw y = x, thin.
+    """
+
+    title: str
+    x_label: str
+    lines: tuple[Line, ...]
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    diagonal: bool = False
+
+    def without_empty(self) -> "Lines":
+        """The chart without lines that have no point."""
+        return replace(self, lines=tuple(line for line in self.lines if line.points))
+
+
+@dataclass(frozen=True)
 class Page:
     """All of a page.
 
@@ -89,6 +123,7 @@ class Page:
         rows: of the headline table; empty on a page of cases only.
         errors: rows of the chart of errors by kind.
         grounding: charts of lesion against control as (heading, rows).
+        training: curves of the run that made the adapter.
         cases: those embedded.
         total: cases there were; more than ``cases`` is said on the page.
         with_text: whether words are shown.
@@ -104,5 +139,6 @@ class Page:
     rows: tuple[Row, ...] = ()
     errors: tuple[Row, ...] = ()
     grounding: tuple[tuple[str, tuple[Row, ...]], ...] = ()
+    training: tuple[Lines, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medpo_cli.evaluation.headline import Row, number, probability, sections, unit
 from medpo_cli.evaluation.page.draw import png_address
+from medpo_cli.evaluation.page.lines import HEIGHT, WIDTH, plot
 from medpo_cli.evaluation.page.model import CaseView, Page
 from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.records import Interval
@@ -52,6 +53,7 @@ def asset(name: str) -> str:
 def render(page: Page) -> str:
     """The page as HTML; everything that came from records is escaped."""
     pictures = _Pictures()
+    cases = list(pictures.fitting(page.cases))
     context: dict[str, Any] = {
         "page": page,
         "style": asset("page.css"),
@@ -62,9 +64,11 @@ def render(page: Page) -> str:
         "sections": sections(page.rows),
         "errors": _bars(page.errors),
         "grounding": [(title, _bars(rows)) for title, rows in page.grounding],
-        "cases": [pictures.number(case) for case in page.cases],
-        "counts": _counts(page.cases),
-        "kinds": sorted({case.kind for case in page.cases}),
+        "training": [plot(lines) for lines in page.training],
+        "plot_size": (WIDTH, HEIGHT),
+        "cases": cases,
+        "counts": _counts([case for case, _ in cases]),
+        "kinds": sorted({case.kind for case, _ in cases}),
         "pictures": pictures.addresses,
     }
     return template("page.html", number=number, probability=probability, unit=unit).render(context)
@@ -177,20 +181,30 @@ def _counts(cases: Sequence[CaseView]) -> dict[str, int]:
     }
 
 
+_ROOM = 16_000_000
+"""Characters of pictures on a page, so that all of it stays under 20 MB."""
+
+
 class _Pictures:
     """Stores each distinct view once; cases refer to it by number."""
 
     def __init__(self) -> None:
         self.addresses: list[tuple[str, int, int]] = []
         self._numbers: dict[str, int] = {}
+        self._used = 0
 
-    def number(self, case: CaseView) -> tuple[CaseView, list[int]]:
-        """The case with the number of each of its pictures."""
-        return case, [self._store(picture.pixels) for picture in case.pictures]
+    def fitting(self, cases: Sequence[CaseView]) -> Iterator[tuple[CaseView, list[int]]]:
+        """The cases, each with the numbers of its pictures, as far as the page has room for pictures."""
+        for case in cases:
+            numbers = [self._store(picture.pixels) for picture in case.pictures]
+            if self._used > _ROOM:
+                return
+            yield case, numbers
 
     def _store(self, pixels: Any) -> int:
         key = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         if key not in self._numbers:
             self._numbers[key] = len(self.addresses)
             self.addresses.append((png_address(pixels), pixels.shape[1], pixels.shape[0]))
+            self._used += len(self.addresses[-1][0])
         return self._numbers[key]

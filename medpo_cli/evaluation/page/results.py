@@ -10,15 +10,13 @@ from medpo_cli.evaluation.items import kind_of
 from medpo_cli.evaluation.page.model import Answer, CaseView, Chip, Page
 from medpo_cli.evaluation.page.pictures import pictures_of
 from medpo_cli.evaluation.page.render import write_page
+from medpo_cli.evaluation.page.training import training_curves
 from medpo_cli.evaluation.page.words import marked
 from medpo_cli.evaluation.summaries import changes
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import short_hash
 from medpo_cli.schema.config import EvalConfig
-from medpo_cli.schema.records import Case, Pair, Score, Summary
-
-EMBEDDED = 60
-"""Cases on a page; those that were fixed or broken come first."""
+from medpo_cli.schema.records import Case, Pair, Score, Step, Summary
 
 _ERRORS = ("hallucination", "omission", "side_error", "location_error", "severity_error", "size_error", "hedged")
 _FLIPS: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -45,8 +43,14 @@ class Seen:
 
 @dataclass
 class Gallery:
-    """Collects cases while they are scored; holds no image."""
+    """Collects cases while they are scored; holds no image.
 
+    Attributes:
+        training: step records of the run that made the adapter.
+        seen: all cases so far.
+    """
+
+    training: Sequence[Step] = ()
     seen: list[Seen] = field(default_factory=list)
 
     def add(self, case: Case, scores: Sequence[Score]) -> None:
@@ -56,26 +60,30 @@ class Gallery:
             fixed, broken = changes(_MAIN[_kind(case)], [scores[0]], [scores[-1]])
         self.seen.append(Seen(case, tuple(scores), bool(fixed), bool(broken)))
 
-    def chosen(self) -> list[Seen]:
+    def chosen(self, most: int) -> list[Seen]:
         """Those that go on the page: fixed and broken first, then a fair pick of the others."""
         moved = [seen for seen in self.seen if seen.fixed or seen.broken]
         still = [seen for seen in self.seen if not (seen.fixed or seen.broken)]
         ranked = [sorted(group, key=lambda seen: short_hash(seen.case.id)) for group in (moved, still)]
-        return [seen for group in ranked for seen in group][:EMBEDDED]
+        return [seen for group in ranked for seen in group][:most]
 
     def write(self, path: Path, summaries: Sequence[Summary], config: EvalConfig, context: Context) -> None:
         """Write the page; a case whose images are gone is left out."""
         views = []
-        for seen in self.chosen():
+        for seen in self.chosen(config.html_cases):
             try:
                 views.append(case_view(seen, context, with_text=config.with_text))
             except RecordError as error:
                 context.progress.note(f"id {seen.case.id} is not on the page: {error.message}")
-        write_page(path, results_page(summaries, views, self.seen, config))
+        write_page(path, results_page(summaries, views, self.seen, config, self.training))
 
 
 def results_page(
-    summaries: Sequence[Summary], views: Sequence[CaseView], seen: Sequence[Seen], config: EvalConfig
+    summaries: Sequence[Summary],
+    views: Sequence[CaseView],
+    seen: Sequence[Seen],
+    config: EvalConfig,
+    training: Sequence[Step] = (),
 ) -> Page:
     """The content of the page."""
     arms = [str(summary.arm) for summary in summaries if summary.against is None]
@@ -89,6 +97,7 @@ def results_page(
         rows=tuple(headline(summaries, extra=shortcuts(summaries))),
         errors=tuple(_measured(headline(summaries, [f"report.{name}" for name in _ERRORS]))),
         grounding=tuple((KINDS[rows[0].measure.kind], tuple(rows)) for rows in flips if rows),
+        training=training_curves(training),
         facts=_facts(summaries, config),
         notes=_NOTES,
     )

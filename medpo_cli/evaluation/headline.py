@@ -24,11 +24,18 @@ HEADLINE = (
     "closed.unparsed",
     "closed.yes_rate",
     "closed.specificity",
+    "closed.ece",
+    "closed.brier",
+    "closed.aurc",
+    "closed.auc_present",
+    "closed.auc_lesion",
+    "closed.auc_twin",
     "open.exact",
     "open.f1",
     "pair.accuracy",
     "pair.reversal_lesion",
     "pair.reversal_control",
+    "pair.span_specificity",
 )
 """The rows of the default table, where they were measured."""
 

@@ -40,6 +40,20 @@ class Measure:
         return self.name.split(".")[0]
 
 
+@dataclass(frozen=True)
+class Whole(Measure):
+    """A measure of all items at once that is no ratio of sums; see evaluation.whole.
+
+    Attributes:
+        statistic: calibration error, area under risk over coverage, or area under ROC.
+        against: what the finding's log-odds on the intact image are set against: the image with the ``lesion``
+            destroyed, the ``twin`` without it; empty: images of others that lack the finding.
+    """
+
+    statistic: Literal["ece", "aurc", "auc"] = "ece"
+    against: Literal["", "lesion", "twin"] = ""
+
+
 @dataclass
 class _Table:
     """Collects measures of one kind under short names."""
@@ -97,6 +111,8 @@ def _closed() -> list[Measure]:
     table.add("true_yes_rate", "true_yes", "yes_no", "yes in the references", "neither")
     table.add("precision", "both_yes", "said_yes", "precision of yes")
     table.add("recall", "both_yes", "true_yes", "recall of yes")
+    table.add("brier", "brier", "probable", "Brier score of p(yes)", "lower")
+    table.add("mass", "mass", "probable", "probability on yes or no as the first word", "neither")
     table.rows.append(
         Measure("closed.f1", {"closed.both_yes": 2.0}, "closed.any_yes", "F1 of yes"),
     )
@@ -148,6 +164,26 @@ def _pair() -> list[Measure]:
         "lower",
         short="equal area elsewhere (control)",
     )
+    table.add(
+        "span_drop_lesion",
+        "drop_lesion",
+        "drops",
+        "log-probability lost by what is edited: lesion destroyed",
+        "neither",
+        unit="nats",
+    )
+    table.add(
+        "span_drop_control",
+        "drop_control",
+        "drops_controlled",
+        "log-probability lost by what is edited: equal area elsewhere (control)",
+        "neither",
+        unit="nats",
+    )
+    table.add("span_specificity", "drop_excess", "drops_controlled", "the same, lesion less control", unit="nats")
+    table.add(
+        "span_specific", "drops_specific", "drops_controlled", "pairs that lose more by the lesion than by the control"
+    )
     return table.rows
 
 
@@ -162,7 +198,24 @@ MEASURES: tuple[Measure, ...] = (
 )
 """All measures in the order of every table."""
 
-BY_NAME: dict[str, Measure] = {measure.name: measure for measure in MEASURES}
+
+def _whole(
+    name: str, label: str, statistic: Literal["ece", "aurc", "auc"], against: Literal["", "lesion", "twin"]
+) -> Whole:
+    better: Literal["higher", "lower"] = "higher" if statistic == "auc" else "lower"
+    return Whole(f"closed.{name}", {}, "", label, better, short=label, statistic=statistic, against=against)
+
+
+WHOLE: tuple[Whole, ...] = (
+    _whole("ece", "calibration error of p(yes), 10 bins (ECE)", "ece", ""),
+    _whole("aurc", "area under risk over coverage (AURC)", "aurc", ""),
+    _whole("auc_present", "AUC of a finding's log-odds: there or not", "auc", ""),
+    _whole("auc_lesion", "AUC of a finding's log-odds: intact or lesion destroyed", "auc", "lesion"),
+    _whole("auc_twin", "AUC of a finding's log-odds: intact or twin without it", "auc", "twin"),
+)
+"""Measures of a whole set, behind all others in a summary."""
+
+BY_NAME: dict[str, Measure] = {measure.name: measure for measure in (*MEASURES, *WHOLE)}
 
 
 def cooccurrence(given: str, said: str) -> Measure:

@@ -1,6 +1,7 @@
 """The eval stage with arms that answer by rule: what is asked, scored, rejected, summarised and shown."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from medpo_cli.errors import NoInputError, RecordError, TryLaterError
-from medpo_cli.evaluation.arms import Arms, Question, View
+from medpo_cli.evaluation.arms import Arms, Likelihood, Question, Stated, View, YesNo
 from medpo_cli.evaluation.comparisons import compare
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
@@ -61,9 +62,15 @@ class FakeArms:
         self.asked += [(arm, int(item.images[0][0, 0, 0])) for item in questions]
         return [self._say(arm, item.prompt, int(item.images[0][0, 0, 0])) for item in questions]
 
-    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
+    def logprobs(self, arm: str, items: Sequence[Stated]) -> list[Likelihood]:
         intact = {"base": {INTACT, DESTROYED, ELSEWHERE}, "aligned": {INTACT, ELSEWHERE}}[arm]
-        return [-1.0 if (answer == TRUTH) is (int(q.images[0][0, 0, 0]) in intact) else -3.0 for q, answer in items]
+        likely = [(one.answer == TRUTH) is (int(one.question.images[0][0, 0, 0]) in intact) for one in items]
+        return [Likelihood(-1.0, -0.5, 1) if yes else Likelihood(-3.0, -2.0, 1) for yes in likely]
+
+    def yes_no(self, arm: str, questions: Sequence[Question]) -> list[YesNo] | None:
+        """p(yes) .9 where the arm says yes, else .2."""
+        said = [self._say(arm, item.prompt, int(item.images[0][0, 0, 0])).startswith("Yes") for item in questions]
+        return [YesNo(math.log(0.9), math.log(0.1)) if yes else YesNo(math.log(0.2), math.log(0.8)) for yes in said]
 
 
 def faithful(arm: str, _prompt: str, level: int) -> str:
@@ -367,3 +374,34 @@ def test_scores_of_the_stage_can_be_compared(root: Path) -> None:
     base, aligned = ([score for score in scores if score.arm == arm] for arm in ("base", "aligned"))
     difference = compare({"A": base}, {"B": aligned}, resamples=100)[-1]
     assert difference.metrics["report.specificity"].value == 1.0
+
+
+def test_probabilities_give_calibration_and_areas(root: Path) -> None:
+    """p(yes) .9 where the effusion is, .2 on its twin, still .9 where it is destroyed; .2 for what is not there."""
+    records = [
+        case(root, "there", task="vqa-closed", prompt="Is there a pleural effusion?", reference="Yes."),
+        case(root, "not", task="vqa-closed", prompt="Is there a pleural effusion? Look again.", reference="No.",
+             regions=None, corrupted=None, control=None, ext=None),
+    ]  # fmt: skip
+    says = lambda _arm, prompt, level: "No." if level == TWIN or "again" in prompt else "Yes."  # noqa: E731
+    scores, summaries = run(root, records, says)
+    there = scores[0].metrics
+    assert (there["closed.p_yes"], there["closed.mass"]) == (0.9, 1.0)
+    assert there["closed.brier"] == pytest.approx(0.01)
+    odds = {"finding": "pleural_effusion", "truth": "yes", "intact": 2.197, "lesion": 2.197, "twin": -1.386}
+    assert (scores[0].ext or {})["odds"] == odds
+    found = summaries[0].metrics
+    assert found["closed.ece"].value == pytest.approx((0.1 + 0.2) / 2)
+    assert found["closed.brier"].value == pytest.approx((0.01 + 0.04) / 2)
+    areas = [found[f"closed.{name}"].value for name in ("aurc", "auc_present", "auc_lesion", "auc_twin")]
+    assert areas == [0, 1, 0.5, 1]
+    assert (summaries[0].curves or {})["closed.reliability"]["n"] == [1, 1]
+    assert summaries[2].metrics["closed.ece"].value == 0
+
+
+def test_what_is_edited_loses_more_by_the_lesion(root: Path) -> None:
+    base, aligned = run(root, [_pair(root)])[0]
+    for score, lost in ((base, 0.0), (aligned, 1.5)):
+        assert score.metrics["pair.drop_lesion"] == score.metrics["pair.drop_excess"] == lost
+        assert score.metrics["pair.drops_specific"] == float(lost > 0)
+        assert score.metrics["pair.drop_control"] == 0

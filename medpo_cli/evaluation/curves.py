@@ -95,6 +95,24 @@ def roc_area(values: Floats, positive: NDArray[np.bool_], strata: Sequence[str],
     return divide(won, pairs)
 
 
+def all_right(right: NDArray[np.bool_], strata: Sequence[str], weights: Floats) -> Floats:
+    """Share of strata (a pair of probes, an image) of which every item is right.
+
+    Args:
+        right: bool [N].
+        strata: N names; all items of one stratum must have one weight, as those of one image have.
+        weights: [R, N].
+
+    Returns:
+        [R]; NaN where a draw holds no item.
+    """
+    if not strata:
+        return np.full(len(weights), np.nan)
+    _, first, place = np.unique(np.array(strata), return_index=True, return_inverse=True)
+    whole = (np.bincount(place, weights=~right) == 0).astype(np.float64)
+    return divide(weights[:, first] @ whole, weights[:, first].sum(axis=1))
+
+
 Columns = dict[str, list[float]]
 
 

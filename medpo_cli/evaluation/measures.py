@@ -40,17 +40,21 @@ class Measure:
         return self.name.split(".")[0]
 
 
+Statistic = Literal["ece", "aurc", "auc", "pair", "image"]
+
+
 @dataclass(frozen=True)
 class Whole(Measure):
     """A measure of all items at once that is no ratio of sums; see evaluation.whole.
 
     Attributes:
-        statistic: calibration error, area under risk over coverage, or area under ROC.
+        statistic: calibration error, area under risk over coverage, area under ROC, or the share of pairs of
+            probes (of images) of which every answer is right.
         against: what the finding's log-odds on the intact image are set against: the image with the ``lesion``
             destroyed, the ``twin`` without it; empty: images of others that lack the finding.
     """
 
-    statistic: Literal["ece", "aurc", "auc"] = "ece"
+    statistic: Statistic = "ece"
     against: Literal["", "lesion", "twin"] = ""
 
 
@@ -106,6 +110,8 @@ def _report() -> list[Measure]:
 def _closed() -> list[Measure]:
     table = _Table("closed")
     table.add("accuracy", "right", "items", "closed questions right", outcome="item")
+    table.add("true_half", "true_right", "true_probes", "probes of what is there, without their adversaries")
+    table.add("adversarial_half", "adversarial_right", "adversarial_probes", "adversarial probes right")
     table.add("unparsed", "unparsed", "items", "closed answers without a commitment", "lower")
     table.add("yes_rate", "said_yes", "yes_no", "answers yes", "neither")
     table.add("true_yes_rate", "true_yes", "yes_no", "yes in the references", "neither")
@@ -199,19 +205,19 @@ MEASURES: tuple[Measure, ...] = (
 """All measures in the order of every table."""
 
 
-def _whole(
-    name: str, label: str, statistic: Literal["ece", "aurc", "auc"], against: Literal["", "lesion", "twin"]
-) -> Whole:
-    better: Literal["higher", "lower"] = "higher" if statistic == "auc" else "lower"
+def _whole(name: str, label: str, statistic: Statistic, against: Literal["", "lesion", "twin"] = "") -> Whole:
+    better: Literal["higher", "lower"] = "lower" if statistic in ("ece", "aurc") else "higher"
     return Whole(f"closed.{name}", {}, "", label, better, short=label, statistic=statistic, against=against)
 
 
 WHOLE: tuple[Whole, ...] = (
-    _whole("ece", "calibration error of p(yes), 10 bins (ECE)", "ece", ""),
-    _whole("aurc", "area under risk over coverage (AURC)", "aurc", ""),
-    _whole("auc_present", "AUC of a finding's log-odds: there or not", "auc", ""),
+    _whole("ece", "calibration error of p(yes), 10 bins (ECE)", "ece"),
+    _whole("aurc", "area under risk over coverage (AURC)", "aurc"),
+    _whole("auc_present", "AUC of a finding's log-odds: there or not", "auc"),
     _whole("auc_lesion", "AUC of a finding's log-odds: intact or lesion destroyed", "auc", "lesion"),
     _whole("auc_twin", "AUC of a finding's log-odds: intact or twin without it", "auc", "twin"),
+    _whole("pair_accuracy", "pairs of probes with both answers right", "pair"),
+    _whole("image_accuracy", "images with every probe right", "image"),
 )
 """Measures of a whole set, behind all others in a summary."""
 

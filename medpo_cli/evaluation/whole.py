@@ -1,12 +1,13 @@
 """Measures of a whole set: what each score brings to them, their values, their draws, the curves behind them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from medpo_cli.evaluation.curves import calibration_error, reliability, risk_area, risk_curve, roc_area
+from medpo_cli.evaluation.curves import all_right, calibration_error, reliability, risk_area, risk_curve, roc_area
 from medpo_cli.evaluation.measures import Whole
 from medpo_cli.evaluation.statistics import Floats, times_drawn
 from medpo_cli.schema.records import Score
@@ -21,6 +22,10 @@ def entries(score: Score, measure: Whole) -> list[Entry]:
     if measure.statistic in ("ece", "aurc"):
         p = score.metrics.get("closed.p_yes")
         return [] if p is None else [(p, score.metrics["closed.true_yes"] > 0, "")]
+    if measure.statistic in ("pair", "image"):
+        probe = (score.ext or {}).get("probe")
+        right = score.metrics.get("closed.right", 0.0) >= 1
+        return [(float(right), right, str(probe[measure.statistic]))] if isinstance(probe, dict) else []
     odds = (score.ext or {}).get("odds")
     if not isinstance(odds, dict):
         return []
@@ -50,12 +55,16 @@ class Entries:
                 return calibration_error(self.values, truth, weights)
             case "aurc":
                 return risk_area(*chosen(self.values, self.positive), weights)
+            case "pair" | "image":
+                return all_right(self.positive, self.strata, weights)
             case "auc":
                 return roc_area(self.values, self.positive, self.strata, weights)
 
     @property
     def counted(self) -> float:
-        """Entries; of an area under ROC its positives that have a negative in their stratum."""
+        """Entries; pairs or images of probes; of an area under ROC its positives with a negative in their stratum."""
+        if self.measure.statistic in ("pair", "image"):
+            return float(len(set(self.strata)))
         if self.measure.statistic != "auc":
             return float(len(self.values))
         negatives = {name for name, one in zip(self.strata, self.positive, strict=True) if not one}
@@ -68,8 +77,11 @@ def chosen(p: Floats, truth: np.ndarray) -> tuple[Floats, Floats]:
 
 
 def collect(scores: Sequence[Score], measure: Whole) -> Entries:
-    """The entries of a run, in the order of its scores."""
+    """The entries of a run, in the order of its scores; half a pair of probes, whose other half is missing, is none."""
     found = [(k, entry) for k, score in enumerate(scores) for entry in entries(score, measure)]
+    if measure.statistic == "pair":
+        halves = Counter(name for _, (_, _, name) in found)
+        found = [(k, entry) for k, entry in found if halves[entry[2]] > 1]
     return Entries(
         measure,
         np.array([value for _, (value, _, _) in found], dtype=np.float64),

@@ -10,7 +10,7 @@ import medpo_cli
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, View, load_arms
 from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs
-from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts
+from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts, probe_of
 from medpo_cli.evaluation.page.results import Gallery
 from medpo_cli.evaluation.profiles import PROFILES
 from medpo_cli.evaluation.summaries import summarise
@@ -106,6 +106,7 @@ class _Worker:
             raise RecordError("mixed-kinds", "samples cannot be scored beside cases or pairs", "$.schema")
         if not isinstance(record, Pair) and not (record.reference or "").strip():
             raise RecordError("reference-missing", "nothing to score against", "$.reference")
+        probe_of(record)
         if type(record) not in (Case, Sample, Pair):
             raise RecordError("kind-unsupported", "only cases, samples and pairs can be scored", "$.schema")
 

@@ -405,3 +405,49 @@ def test_what_is_edited_loses_more_by_the_lesion(root: Path) -> None:
         assert score.metrics["pair.drop_lesion"] == score.metrics["pair.drop_excess"] == lost
         assert score.metrics["pair.drops_specific"] == float(lost > 0)
         assert score.metrics["pair.drop_control"] == 0
+
+
+def _probe(root: Path, item: str, image: str, pair: str, *, yes: bool) -> Case:
+    """A probe of what is there (the answer is yes), or its adversary; the prompt says what the arm will answer."""
+    said, truth = item[-1], "Yes." if yes else "No."
+    return case(
+        root, item, task="vqa-closed", prompt=f"Is there a finding {said}?", reference=truth, group=image,
+        regions=None, corrupted=None, control=None, ext={"probe": {"pair": pair, "adversarial": not yes}},
+    )  # fmt: skip
+
+
+def test_paired_probes_count_only_when_all_is_right(root: Path) -> None:
+    """Ids end with what is said. Pairs of image a: right, right; b: right, adversary wrong; c: true half wrong."""
+    table = [
+        ("a", "1", "y", "n"), ("a", "2", "y", "n"), ("b", "1", "y", "n"), ("b", "2", "y", "y"), ("c", "1", "n", "n"),
+    ]  # fmt: skip
+    records = [
+        _probe(root, f"{image}{pair}{half}{said}", image, pair, yes=half == "t")
+        for image, pair, *both in table
+        for half, said in zip("tf", both, strict=True)
+    ]
+    alone = _probe(root, "d1ty", "d", "1", yes=True)  # its adversary is missing: no pair
+    _, summaries = run(root, [*records, alone], lambda _arm, prompt, _level: "Yes." if "y?" in prompt else "No.")
+    found = summaries[0].metrics
+    names = ("pair_accuracy", "image_accuracy", "true_half", "adversarial_half")
+    assert [found[f"closed.{name}"].value for name in names] == pytest.approx([3 / 5, 2 / 4, 5 / 6, 4 / 5])
+    assert (found["closed.pair_accuracy"].n, found["closed.image_accuracy"].n) == (5, 4)
+
+
+def test_published_vector_of_object_probes(root: Path) -> None:
+    """Vector 14: said y y n y y n n n, truth y y y n n n n n."""
+    records = [
+        case(root, f"{k}", task="vqa-closed", prompt=f"Item {k} {said}?", reference="Yes." if truth == "y" else "No.")
+        for k, (said, truth) in enumerate(zip("yynyynnn", "yyynnnnn", strict=True))
+    ]
+    _, summaries = run(root, records, lambda _arm, prompt, _level: "Yes." if prompt.endswith("y?") else "No.")
+    names = ("accuracy", "precision", "recall", "f1", "yes_rate")
+    values = [round(summaries[0].metrics[f"closed.{name}"].value, 4) for name in names]
+    assert values == [0.625, 0.5, 0.6667, 0.5714, 0.5]
+
+
+@pytest.mark.parametrize("probe", ["pair", {"pair": 3, "adversarial": True}, {"pair": "1"}])
+def test_malformed_probes_are_rejected(root: Path, probe: object) -> None:
+    with pytest.raises(RecordError) as caught:
+        run(root, [case(root, task="vqa-closed", ext={"probe": probe})])
+    assert caught.value.reason == "probe-malformed"

@@ -4,11 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from medpo_cli.errors import RecordError
+from medpo_cli.evaluation.answers import stance
 from medpo_cli.evaluation.arms import Arms, Question, Stated, View
-from medpo_cli.evaluation.grounding import asserted, preference_counts, probability_counts, slug, span_counts
-from medpo_cli.evaluation.items import answer_counts, flip_counts, make_score, with_drift
+from medpo_cli.evaluation.grounding import (
+    asserted,
+    blind_counts,
+    preference_counts,
+    probability_counts,
+    slug,
+    span_counts,
+)
+from medpo_cli.evaluation.items import answer_counts, flip_counts, kind_of, make_score, with_drift
 from medpo_cli.evaluation.profiles import Profile
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Score
 from medpo_cli.text.answers import commitment
@@ -27,6 +36,7 @@ class Asked:
     lesion: Question | None = None
     control: Question | None = None
     twins: dict[str, Question] = field(default_factory=dict)
+    blind: dict[str, Question] = field(default_factory=dict)
 
 
 def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked:
@@ -87,14 +97,37 @@ def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon, profile: P
         answers = arms.answers(arm, [item.clean for item in asked])
         others = _changed_answers(arm, asked, answers, arms, lexicon)
         likely = _likely(arm, asked, arms, lexicon)
+        blind = _blind_counts(arm, asked, answers, arms, lexicon, profile)
         for k, item in enumerate(asked):
             counts, ext = answer_counts(item.case, answers[k], lexicon, profile)
             counts |= flip_counts(item.case, answers[k], *others[k], lexicon)
             if k in likely:
                 counts, ext = counts | likely[k][0], ext | likely[k][1]
+            counts |= blind[k]
             score = make_score(item.case, arm, counts, profile, answer=answers[k], ext=ext)
             scores[k].append(with_drift(score, scores[k][0]) if scores[k] else score)
     return scores
+
+
+def without_picture(asked: Asked, views: Sequence[View], other: View | None, arms: Arms) -> None:
+    """Also ask with every picture black, and with ``other`` (of a case of another group) as the first one."""
+    asked.blind["blank"] = arms.question(asked.case.prompt, [np.zeros_like(view) for view in views])
+    if other is not None:
+        asked.blind["swapped"] = arms.question(asked.case.prompt, [other, *views[1:]])
+
+
+def _blind_counts(
+    arm: str, asked: Sequence[Asked], answers: Sequence[str], arms: Arms, lexicon: Lexicon, profile: Profile
+) -> list[dict[str, float]]:
+    """How often answers without the right picture are right, and how often they are others than with it."""
+    places = [(k, name, question) for k, item in enumerate(asked) for name, question in item.blind.items()]
+    counts: list[dict[str, float]] = [{} for _ in asked]
+    said = arms.answers(arm, [question for _, _, question in places]) if places else []
+    for (k, name, _), answer in zip(places, said, strict=True):
+        case = asked[k].case
+        found, _ = answer_counts(case, answer, lexicon, profile)
+        counts[k] |= blind_counts(kind_of(case), name, found, changed=stance(answer) != stance(answers[k]))
+    return counts
 
 
 Likely = tuple[dict[str, float], dict[str, object]]

@@ -91,6 +91,26 @@ def span_counts(clean: float, lesion: float | None, control: float | None) -> di
     }
 
 
+def blind_counts(kind: str, name: str, found: Mapping[str, float], *, changed: bool) -> dict[str, float]:
+    """Counts of one answer that did not see the right picture, from its counts against the truth.
+
+    Args:
+        kind: report, closed or open.
+        name: what it saw instead, ``blank`` or ``swapped``.
+        found: its counts under the profile.
+        changed: whether it commits to something else than with the right picture.
+    """
+    right, judged = {"report": ("right", "statements"), "closed": ("right", "items"), "open": ("exact", "exact_items")}[
+        kind
+    ]
+    return {
+        f"{kind}.{name}_items": 1.0,
+        f"{kind}.{name}_changed": float(changed),
+        f"{kind}.{name}_judged": found.get(f"{kind}.{judged}", 0.0),
+        f"{kind}.{name}_right": found.get(f"{kind}.{right}", 0.0),
+    }
+
+
 def probability_counts(yes: float, no: float, truth: bool) -> dict[str, float]:
     """Counts of one yes/no question from the log-probabilities (nats) that its answer begins with yes, and with no.
 

@@ -151,6 +151,14 @@ def _grounding(kind: str, what: str) -> list[Measure]:
     return table.rows
 
 
+def _blind(kind: str, what: str) -> list[Measure]:
+    table = _Table(kind)
+    for name, seen in (("blank", "blank picture"), ("swapped", "another case's picture")):
+        table.add(f"{name}_accuracy", f"{name}_right", f"{name}_judged", f"{what} right: {seen}", "neither")
+        table.add(f"{name}_change", f"{name}_changed", f"{name}_items", f"other answer than with the picture: {seen}")
+    return table.rows
+
+
 def _pair() -> list[Measure]:
     table = _Table("pair")
     table.add("accuracy", "preferred", "items", "chosen answer more likely than rejected", outcome="item")
@@ -196,10 +204,13 @@ def _pair() -> list[Measure]:
 MEASURES: tuple[Measure, ...] = (
     *_report(),
     *_grounding("report", "withdrawn"),
+    *_blind("report", "findings"),
     *_closed(),
     *_grounding("closed", "changed"),
+    *_blind("closed", "answers"),
     *_open(),
     *_grounding("open", "changed"),
+    *_blind("open", "answers"),
     *_pair(),
 )
 """All measures in the order of every table."""

@@ -9,7 +9,7 @@ import numpy as np
 import medpo_cli
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, View, load_arms
-from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs
+from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs, without_picture
 from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts, probe_of
 from medpo_cli.evaluation.page.results import Gallery
 from medpo_cli.evaluation.profiles import PROFILES
@@ -72,6 +72,8 @@ class _Worker:
         self._arms: Arms | None = None
         self._seen: set[str] = set()
         self._given: bool | None = None
+        self._before: ImageRef | None = None
+        self._last: tuple[str, ImageRef | None] = ("", None)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -135,10 +137,20 @@ class _Worker:
 
     def _prepared(self, record: Case, arms: Arms) -> Asked | None:
         try:
-            return prepare(record, arms, self._view, grounding=self._config.grounding)
+            asked = prepare(record, arms, self._view, grounding=self._config.grounding)
+            if self._config.blind and not isinstance(record, Pair):
+                without_picture(asked, [self._view(ref, "$.image") for ref in record.images], self._other(record), arms)
+            return asked
         except RecordError as error:
             self._context.reject(record.id, error)
             return None
+
+    def _other(self, record: Case) -> View | None:
+        """First picture of the last record of another group; the order of the input alone decides."""
+        group = record.group or record.id
+        if group != self._last[0]:
+            self._before, self._last = self._last[1], (group, record.images[0])
+        return None if self._before is None else self._view(self._before, "$.image")
 
     def _view(self, ref: ImageRef, path: str) -> View:
         from medpo_cli.imaging.window import load_view

@@ -451,3 +451,23 @@ def test_malformed_probes_are_rejected(root: Path, probe: object) -> None:
     with pytest.raises(RecordError) as caught:
         run(root, [case(root, task="vqa-closed", ext={"probe": probe})])
     assert caught.value.reason == "probe-malformed"
+
+
+def test_without_the_picture(root: Path) -> None:
+    """The arm says yes where the effusion is seen: wrong on black, right by luck with the other case's picture."""
+    twin = {"image": _ref(root, "twin"), "reference": "No.", "corrupted": None, "control": None, "ext": None}
+    closed = {"task": "vqa-closed", "prompt": "Is there a pleural effusion?", "reference": "Yes.", "ext": None}
+    records = [
+        case(root, "a", **closed),
+        case(root, "b", **(closed | twin)),
+        case(root, "c", **(closed | twin), group="g-b"),
+    ]
+    config = msgspec.structs.replace(CONFIG, blind=True)
+    arms = FakeArms(lambda _arm, _prompt, level: "Yes." if level == INTACT else "No.", ("base",))
+    scores, [summary] = run(root, records, arms=arms, config=config)
+    assert "closed.swapped_items" not in scores[0].metrics  # no earlier case
+    assert {scores[k].metrics["closed.swapped_changed"] for k in (1, 2)} == {1.0}
+    found = {name: summary.metrics[f"closed.{name}"].value for name in ("accuracy", "blank_accuracy", "blank_change")}
+    assert found == pytest.approx({"accuracy": 1, "blank_accuracy": 2 / 3, "blank_change": 1 / 3})
+    assert summary.metrics["closed.swapped_accuracy"].value == 0
+    assert (summary.metrics["closed.swapped_accuracy"].n, summary.metrics["closed.blank_accuracy"].n) == (2, 3)

@@ -1,5 +1,6 @@
 """One answer to one case: its counts, whatever the task."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from medpo_cli.schema.records import Case, Score
 from medpo_cli.text.facts import extract
 from medpo_cli.text.lexicon import Lexicon
 
+_SHORT_NAME = re.compile(r"[a-z0-9][a-z0-9 _/-]{0,39}")
 KINDS = {"report": "report", "vqa-closed": "closed", "vqa-open": "open"}
 """Prefix of a task's measures."""
 
@@ -69,6 +71,12 @@ def probe_of(case: Case) -> dict[str, Any] | None:
     if case.group is None:
         raise RecordError("probe-malformed", "a probe needs group: its pair must not be torn apart", "$.group")
     return {"pair": f"{image}/{probe['pair']}", "image": image, "adversarial": probe["adversarial"]}
+
+
+def about_of(case: Case) -> dict[str, str]:
+    """``organ`` and ``kind`` of a case's ``ext`` as short names; what is no short name is left out."""
+    told = {key: str((case.ext or {}).get(key, "")).strip().lower() for key in ("organ", "kind")}
+    return {key: value for key, value in told.items() if _SHORT_NAME.fullmatch(value)}
 
 
 def mean_counts(answers: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -126,7 +134,9 @@ def make_score(
     answer: str | None = None,
     ext: dict[str, Any] | None = None,
 ) -> Score:
-    """A score record of one case and arm."""
+    """A score record of one case and arm; ``ext.about`` says what the case is about, for tables by organ and kind."""
+    about = about_of(case)
+    ext = {**(ext or {}), **({"about": about} if about else {})}
     return Score(
         id=case.id,
         group=case.group,

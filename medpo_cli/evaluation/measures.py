@@ -5,7 +5,7 @@ A score record holds counts (``report.hallucinated`` 1, ``report.absent`` 3); a 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -23,6 +23,7 @@ class Measure:
         unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares) or ``words``.
         outcome: ``item`` if the numerator is 0 or 1 per item and 1 is right, ``finding`` if it counts
             right findings; then items (findings) fixed and broken are counted.
+        only: the part of the items that counts, as what ``ext.about`` of a score says: ("organ", "lung").
     """
 
     name: str
@@ -33,6 +34,7 @@ class Measure:
     unit: Literal["share", "points", "words", "nats"] = "share"
     outcome: Literal["", "item", "finding"] = ""
     short: str = ""
+    only: tuple[str, str] | None = None
 
     @property
     def kind(self) -> str:
@@ -233,6 +235,25 @@ WHOLE: tuple[Whole, ...] = (
 """Measures of a whole set, behind all others in a summary."""
 
 BY_NAME: dict[str, Measure] = {measure.name: measure for measure in (*MEASURES, *WHOLE)}
+
+
+PARTED = (
+    "report.finding_accuracy", "report.hallucination", "report.omission", "closed.accuracy", "closed.unparsed",
+    "closed.yes_rate", "closed.precision", "closed.recall", "closed.f1", "open.exact", "open.precision", "open.recall",
+    "open.f1",
+)  # fmt: skip
+"""Measures that are also given by organ and by kind of question."""
+
+
+def part_of(measure: Measure, key: str, value: str) -> Measure:
+    """The measure over a part of the items, named ``closed.accuracy[organ=lung]``."""
+    return replace(
+        measure,
+        name=f"{measure.name}[{key}={value}]",
+        label=f"{measure.label} ({key} {value})",
+        outcome="",
+        only=(key, value),
+    )
 
 
 def cooccurrence(given: str, said: str) -> Measure:

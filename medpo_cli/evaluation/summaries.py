@@ -15,7 +15,7 @@ import numpy as np
 
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.items import with_drift
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, WHOLE, Measure, cooccurrence
+from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PARTED, WHOLE, Measure, cooccurrence, part_of
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
@@ -111,7 +111,7 @@ def summarise_runs(
         return []
     first = next(iter(arms.values()))[0]
     arms = _against_base(arms)
-    ratios = [*MEASURES, *_cooccurrences(first)]
+    ratios = [*MEASURES, *_cooccurrences(first), *_parts(first)]
     drawn = _drawn(arms, ratios, resamples, seed)
     measures = [*ratios, *WHOLE]
     codes = _codes(first)
@@ -183,6 +183,21 @@ def _cooccurrences(scores: Sequence[Score]) -> list[Measure]:
     return [cooccurrence(a, b) for a, b in pairs if sum(_tempts(truth, a, b) for truth in truths) >= _ENOUGH]
 
 
+def _parts(scores: Sequence[Score]) -> list[Measure]:
+    """The measures by each value of what ``ext.about`` says, where a key has several values."""
+    values: dict[str, set[str]] = {}
+    for score in scores:
+        for key, value in _about(score).items():
+            values.setdefault(key, set()).add(value)
+    told = [(key, value) for key in sorted(values) if len(values[key]) > 1 for value in sorted(values[key])]
+    return [part_of(BY_NAME[name], key, value) for name in PARTED for key, value in told]
+
+
+def _about(score: Score) -> dict[str, str]:
+    found = (score.ext or {}).get("about", {})
+    return found if isinstance(found, dict) else {}
+
+
 def _findings(score: Score) -> dict[str, dict[str, object]]:
     """Per finding: truth, said, errors; empty for an item that is no report."""
     found = (score.ext or {}).get("findings", {})
@@ -202,6 +217,8 @@ def _metrics(score: Score, measure: Measure) -> tuple[float, float]:
             return 0.0, 0.0
         return float(findings[b]["said"] in ("present", "contradictory")), 1.0
     count = score.metrics.get(measure.denominator, 0.0)
+    if measure.only and _about(score).get(measure.only[0]) != measure.only[1]:
+        return 0.0, 0.0
     if not count:
         return 0.0, 0.0
     return sum(weight * score.metrics.get(key, 0.0) for key, weight in measure.numerator.items()), count

@@ -471,3 +471,21 @@ def test_without_the_picture(root: Path) -> None:
     assert found == pytest.approx({"accuracy": 1, "blank_accuracy": 2 / 3, "blank_change": 1 / 3})
     assert summary.metrics["closed.swapped_accuracy"].value == 0
     assert (summary.metrics["closed.swapped_accuracy"].n, summary.metrics["closed.blank_accuracy"].n) == (2, 3)
+
+
+def test_measures_by_organ_and_kind(root: Path) -> None:
+    closed = {"task": "vqa-closed", "reference": "Yes.", "prompt": "Is it?"}
+    about = [("Lung", "Presence"), ("Lung", "Presence"), ("Brain", "Presence"), ("<b>", "Presence")]
+    records = [
+        case(root, f"{k}", **closed, ext={"organ": organ, "kind": kind}) for k, (organ, kind) in enumerate(about)
+    ]
+    said = iter(["Yes.", "No.", "Yes.", "No."] * 9)
+    config = msgspec.structs.replace(CONFIG, grounding=False)
+    scores, [summary] = run(root, records, arms=FakeArms(lambda *_: next(said), ("base",)), config=config)
+    assert (scores[3].ext or {})["about"] == {"kind": "presence"}  # what is no short name is not told
+    by = {name: (one.value, one.n) for name, one in summary.metrics.items() if "accuracy[" in name}
+    assert set(by) == {"closed.accuracy[organ=brain]", "closed.accuracy[organ=lung]"}
+    assert by["closed.accuracy[organ=lung]"][1] == 2
+    assert by["closed.accuracy[organ=brain]"][1] == 1
+    right = {score.id: score.metrics["closed.right"] for score in scores}
+    assert by["closed.accuracy[organ=lung]"][0] == (right["0"] + right["1"]) / 2

@@ -156,7 +156,7 @@ CASE_ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             "question": "Any?",
             "answer": "no",
             "image_organ": "HEAD",
-            "question_type": "PRES",
+            "question_type": "P",
         },
         {"ext": {"organ": "HEAD", "kind": "P"}},
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,30 @@ class Question:
     prompt: str
     images: Sequence[View]
     encoded: Any = None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """An answer to a question whose likelihood is asked for; ``spans`` are half-open code points of it that matter."""
+
+    question: Question
+    answer: str
+    spans: Sequence[tuple[int, int]] = ()
+
+
+class Likelihood(NamedTuple):
+    """Log-probability (nats) of an answer, of its tokens under the spans, and how many those are."""
+
+    total: float
+    span: float = 0.0
+    tokens: int = 0
+
+
+class YesNo(NamedTuple):
+    """Log-probability (nats) that the answer begins with yes, and with no."""
+
+    yes: float
+    no: float
 
 
 class Arms(Protocol):
@@ -50,8 +74,11 @@ class Arms(Protocol):
     def answers(self, arm: str, questions: Sequence[Question]) -> list[str]:
         """Greedy answers in order."""
 
-    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
-        """Teacher-forced log-probability (nats, summed over tokens) of each answer to its question."""
+    def logprobs(self, arm: str, items: Sequence[Stated]) -> list[Likelihood]:
+        """Teacher-forced likelihoods in order."""
+
+    def yes_no(self, arm: str, questions: Sequence[Question]) -> list[YesNo] | None:
+        """How likely each answer begins with yes, and with no; None if the model's tokens do not tell."""
 
 
 class ModelArms:
@@ -97,13 +124,38 @@ class ModelArms:
             found = generate(self._vlm, requests, decoding, batch=self._config.batch)
         return [responses[0].text for responses in found]
 
-    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
-        """Sums of token log-probabilities, end token included."""
+    def logprobs(self, arm: str, items: Sequence[Stated]) -> list[Likelihood]:
+        """Sums of token log-probabilities, end token included; a token counts for a span that it overlaps."""
         from medpo_cli.models.score import answer_logprobs
 
-        asked = [(question.encoded or question.prompt, question.images, answer) for question, answer in items]
+        asked = [(item.question.encoded or item.question.prompt, item.question.images, item.answer) for item in items]
         with self._as(arm):
-            return [float(logprobs.sum()) for logprobs in answer_logprobs(self._vlm, asked, batch=self._config.batch)]
+            found = answer_logprobs(self._vlm, asked, batch=self._config.batch)
+        return [self._likelihood(item, logprobs) for item, logprobs in zip(items, found, strict=True)]
+
+    def _likelihood(self, item: Stated, logprobs: Any) -> Likelihood:
+        total = float(logprobs.sum())
+        if not item.spans:
+            return Likelihood(total)
+        offsets = self._vlm.encode_answer(item.answer).offsets
+        own = [
+            float(value)
+            for value, (start, end) in zip(logprobs, offsets, strict=True)
+            if any(start < e and s < end for s, e in item.spans)
+        ]
+        return Likelihood(total, sum(own), len(own))
+
+    def yes_no(self, arm: str, questions: Sequence[Question]) -> list[YesNo] | None:
+        """From the first token alone, whose forms with a capital letter and without count as one."""
+        from medpo_cli.models.score import choice_tokens, first_logprobs
+
+        tokens = choice_tokens(self._vlm, ("yes", "no"))
+        if tokens is None:
+            return None
+        asked = [(question.encoded or question.prompt, question.images) for question in questions]
+        with self._as(arm):
+            found = first_logprobs(self._vlm, asked, tokens, batch=self._config.batch)
+        return [YesNo(*(float(value) for value in row)) for row in found]
 
     def _as(self, arm: str) -> AbstractContextManager[None]:
         if arm != "base" or not self._config.adapter:

@@ -4,13 +4,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from medpo_cli.errors import RecordError
-from medpo_cli.evaluation.arms import Arms, Question, View
-from medpo_cli.evaluation.grounding import asserted, preference_counts
-from medpo_cli.evaluation.items import answer_counts, flip_counts, make_score, with_drift
+from medpo_cli.evaluation.answers import stance
+from medpo_cli.evaluation.arms import Arms, Question, Stated, View
+from medpo_cli.evaluation.grounding import (
+    asserted,
+    blind_counts,
+    preference_counts,
+    probability_counts,
+    slug,
+    span_counts,
+)
+from medpo_cli.evaluation.items import answer_counts, flip_counts, kind_of, make_score, with_drift
 from medpo_cli.evaluation.profiles import Profile
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Score
+from medpo_cli.text.answers import commitment
 from medpo_cli.text.facts import extract
 from medpo_cli.text.lexicon import Lexicon
 
@@ -26,6 +36,7 @@ class Asked:
     lesion: Question | None = None
     control: Question | None = None
     twins: dict[str, Question] = field(default_factory=dict)
+    blind: dict[str, Question] = field(default_factory=dict)
 
 
 def prepare(case: Case, arms: Arms, load: LoadView, *, grounding: bool) -> Asked:
@@ -85,12 +96,82 @@ def score_cases(asked: Sequence[Asked], arms: Arms, lexicon: Lexicon, profile: P
     for arm in arms.names if asked else ():
         answers = arms.answers(arm, [item.clean for item in asked])
         others = _changed_answers(arm, asked, answers, arms, lexicon)
+        likely = _likely(arm, asked, arms, lexicon)
+        blind = _blind_counts(arm, asked, answers, arms, lexicon, profile)
         for k, item in enumerate(asked):
             counts, ext = answer_counts(item.case, answers[k], lexicon, profile)
             counts |= flip_counts(item.case, answers[k], *others[k], lexicon)
+            if k in likely:
+                counts, ext = counts | likely[k][0], ext | likely[k][1]
+            counts |= blind[k]
             score = make_score(item.case, arm, counts, profile, answer=answers[k], ext=ext)
             scores[k].append(with_drift(score, scores[k][0]) if scores[k] else score)
     return scores
+
+
+def without_picture(asked: Asked, views: Sequence[View], other: View | None, arms: Arms) -> None:
+    """Also ask with every picture black, and with ``other`` (of a case of another group) as the first one."""
+    asked.blind["blank"] = arms.question(asked.case.prompt, [np.zeros_like(view) for view in views])
+    if other is not None:
+        asked.blind["swapped"] = arms.question(asked.case.prompt, [other, *views[1:]])
+
+
+def _blind_counts(
+    arm: str, asked: Sequence[Asked], answers: Sequence[str], arms: Arms, lexicon: Lexicon, profile: Profile
+) -> list[dict[str, float]]:
+    """How often answers without the right picture are right, and how often they are others than with it."""
+    places = [(k, name, question) for k, item in enumerate(asked) for name, question in item.blind.items()]
+    counts: list[dict[str, float]] = [{} for _ in asked]
+    said = arms.answers(arm, [question for _, _, question in places]) if places else []
+    for (k, name, _), answer in zip(places, said, strict=True):
+        case = asked[k].case
+        found, _ = answer_counts(case, answer, lexicon, profile)
+        counts[k] |= blind_counts(kind_of(case), name, found, changed=stance(answer) != stance(answers[k]))
+    return counts
+
+
+Likely = tuple[dict[str, float], dict[str, object]]
+
+
+def _likely(arm: str, asked: Sequence[Asked], arms: Arms, lexicon: Lexicon) -> dict[int, Likely]:
+    """Of each yes/no question its probability counts, and its log-odds of yes by image for the score's ``ext``.
+
+    The destroyed and the twin image count where they lack the very finding that is asked about.
+    """
+    questions: list[Question] = []
+    places: list[tuple[int, str]] = []
+    about: dict[int, tuple[str, str]] = {}
+    for k, item in enumerate(asked):
+        truth = commitment(item.case.reference or "")
+        if item.case.task != "vqa-closed" or truth is None:
+            continue
+        finding = _asked_about(item.case, lexicon)
+        about[k] = finding, truth
+        there = truth == "yes" and finding
+        destroyed = there and finding in {slug(region.label) for region in item.case.regions or []}
+        images = {"intact": item.clean, "lesion": item.lesion if destroyed else None}
+        for name, question in (images | {"twin": item.twins.get(finding) if there else None}).items():
+            if question is not None:
+                questions.append(question)
+                places.append((k, name))
+    found = arms.yes_no(arm, questions) if questions else None
+    likely: dict[int, Likely] = {}
+    for (k, name), (yes, no) in zip(places, found or [], strict=found is not None):
+        finding, right = about[k]
+        if name == "intact":
+            likely[k] = probability_counts(yes, no, right == "yes"), {}
+            if finding:
+                likely[k][1]["odds"] = {"finding": finding, "truth": right}
+        if finding:
+            odds = likely[k][1]["odds"]
+            likely[k] = likely[k][0], {"odds": {**odds, name: round(yes - no, 3)}}  # type: ignore[dict-item]
+    return likely
+
+
+def _asked_about(case: Case, lexicon: Lexicon) -> str:
+    """The one finding that the question is about; empty if it names none or several."""
+    found = {fact.finding for fact in extract(case.prompt, lexicon, question=True)}
+    return found.pop() if len(found) == 1 else ""
 
 
 Changed = tuple[str | None, str | None, dict[str, str]]
@@ -126,18 +207,24 @@ def score_pairs(asked: Sequence[Asked], arms: Arms, profile: Profile) -> list[li
     for arm in arms.names if asked else ():
         questions = [(item.clean, item.lesion, item.control) for item in asked]
         flat = [(k, n, q) for k, row in enumerate(questions) for n, q in enumerate(row) if q is not None]
-        sides = [(q, side) for k, _, q in flat for side in _sides(pairs[k])]
-        logprobs = arms.logprobs(arm, sides)
+        sides = [stated for k, _, q in flat for stated in _sides(pairs[k], q)]
+        found = arms.logprobs(arm, sides)
         margins: list[list[float | None]] = [[None] * 3 for _ in asked]
+        edited: list[list[float | None]] = [[None] * 3 for _ in asked]
         for place, (k, n, _) in enumerate(flat):
-            margins[k][n] = logprobs[2 * place] - logprobs[2 * place + 1]
+            chosen, rejected = found[2 * place : 2 * place + 2]
+            margins[k][n] = chosen.total - rejected.total
+            edited[k][n] = chosen.span if chosen.tokens else None
         for k, (clean, lesion, control) in enumerate(margins):
             counts = preference_counts(clean or 0.0, lesion, control)
+            if edited[k][0] is not None:
+                counts |= span_counts(edited[k][0] or 0.0, edited[k][1], edited[k][2])
             scores[k].append(make_score(pairs[k], arm, counts, profile))
     return scores
 
 
-def _sides(case: Case) -> tuple[str, str]:
+def _sides(case: Case, question: Question) -> tuple[Stated, Stated]:
     if not isinstance(case, Pair):
         raise TypeError("not a pair")
-    return case.chosen, case.rejected
+    spans = [span.chosen for span in case.spans]
+    return Stated(question, case.chosen, spans), Stated(question, case.rejected)

@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from medpo_cli.errors import ConfigError, NoInputError
-from medpo_cli.evaluation.measures import BY_NAME
+from medpo_cli.evaluation.measures import BY_NAME, PARTED
 from medpo_cli.schema.records import Interval, Summary
 
 
@@ -66,7 +66,7 @@ def load_gate(path: Path) -> list[Bound]:
 
 def check_metric(name: str, where: str) -> None:
     """Raise ConfigError for a name that no measure has, with the nearest one."""
-    if name in BY_NAME or name.startswith("cooccurrence."):
+    if name in BY_NAME or (name.endswith("]") and name.partition("[")[0] in PARTED) or name.startswith("cooccurrence."):
         return
     close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""

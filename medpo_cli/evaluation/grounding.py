@@ -5,6 +5,7 @@ anything under any change would otherwise look grounded. Report mode counts find
 asserted on the intact image and no longer on the other; short answers count as a whole.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from medpo_cli.evaluation.answers import stance
@@ -70,6 +71,57 @@ def answer_twin_flips(kind: str, clean: str, without: Sequence[str]) -> dict[str
     return {
         f"{kind}.twin_chances": float(len(without)),
         f"{kind}.flips_twin": float(sum(stance(answer) != stance(clean) for answer in without)),
+    }
+
+
+def span_counts(clean: float, lesion: float | None, control: float | None) -> dict[str, float]:
+    """Counts of one pair from the log-probability (nats) of the edited tokens of its chosen side on each image."""
+    if lesion is None:
+        return {}
+    lost = clean - lesion
+    counts = {"pair.drops": 1.0, "pair.drop_lesion": lost}
+    if control is None:
+        return counts
+    other = clean - control
+    return counts | {
+        "pair.drops_controlled": 1.0,
+        "pair.drop_control": other,
+        "pair.drop_excess": lost - other,
+        "pair.drops_specific": float(lost > other),
+    }
+
+
+def blind_counts(kind: str, name: str, found: Mapping[str, float], *, changed: bool) -> dict[str, float]:
+    """Counts of one answer that did not see the right picture, from its counts against the truth.
+
+    Args:
+        kind: report, closed or open.
+        name: what it saw instead, ``blank`` or ``swapped``.
+        found: its counts under the profile.
+        changed: whether it commits to something else than with the right picture.
+    """
+    right, judged = {"report": ("right", "statements"), "closed": ("right", "items"), "open": ("exact", "exact_items")}[
+        kind
+    ]
+    return {
+        f"{kind}.{name}_items": 1.0,
+        f"{kind}.{name}_changed": float(changed),
+        f"{kind}.{name}_judged": found.get(f"{kind}.{judged}", 0.0),
+        f"{kind}.{name}_right": found.get(f"{kind}.{right}", 0.0),
+    }
+
+
+def probability_counts(yes: float, no: float, truth: bool) -> dict[str, float]:
+    """Counts of one yes/no question from the log-probabilities (nats) that its answer begins with yes, and with no.
+
+    p(yes) is the softmax over the two. Rounded, so that how questions were batched does not show.
+    """
+    p = round(1 / (1 + math.exp(min(no - yes, 700.0))), 4)
+    return {
+        "closed.probable": 1.0,
+        "closed.p_yes": p,
+        "closed.brier": (p - truth) ** 2,
+        "closed.mass": round(math.exp(yes) + math.exp(no), 4),
     }
 
 

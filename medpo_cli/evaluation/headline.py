@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from medpo_cli.evaluation.measures import BY_NAME, Measure, cooccurrence
+from medpo_cli.evaluation.measures import BY_NAME, Measure, cooccurrence, part_of
 from medpo_cli.schema.records import Interval, Summary
 
 HEADLINE = (
@@ -20,15 +20,29 @@ HEADLINE = (
     "report.flip_control",
     "report.specificity",
     "report.flip_twin",
+    "report.blank_accuracy",
+    "report.swapped_accuracy",
     "closed.accuracy",
     "closed.unparsed",
     "closed.yes_rate",
     "closed.specificity",
+    "closed.blank_accuracy",
+    "closed.swapped_accuracy",
+    "closed.true_half",
+    "closed.pair_accuracy",
+    "closed.image_accuracy",
+    "closed.ece",
+    "closed.brier",
+    "closed.aurc",
+    "closed.auc_present",
+    "closed.auc_lesion",
+    "closed.auc_twin",
     "open.exact",
     "open.f1",
     "pair.accuracy",
     "pair.reversal_lesion",
     "pair.reversal_control",
+    "pair.span_specificity",
 )
 """The rows of the default table, where they were measured."""
 
@@ -92,9 +106,13 @@ def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, e
 
 
 def measure_of(name: str) -> Measure:
-    """The measure of a name, co-occurrence included."""
+    """The measure of a name, co-occurrence and parts (``closed.accuracy[organ=lung]``) included."""
     if name.startswith("cooccurrence."):
         return cooccurrence(*name.removeprefix("cooccurrence.").split("->"))
+    if name.endswith("]"):
+        whole, _, part = name[:-1].partition("[")
+        key, _, value = part.partition("=")
+        return part_of(BY_NAME[whole], key, value)
     return BY_NAME[name]
 
 

@@ -1,10 +1,12 @@
 """One answer to one case: its counts, whatever the task."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.grounding import (
     answer_flips,
     answer_twin_flips,
@@ -19,6 +21,7 @@ from medpo_cli.schema.records import Case, Score
 from medpo_cli.text.facts import extract
 from medpo_cli.text.lexicon import Lexicon
 
+_SHORT_NAME = re.compile(r"[a-z0-9][a-z0-9 _/-]{0,39}")
 KINDS = {"report": "report", "vqa-closed": "closed", "vqa-open": "open"}
 """Prefix of a task's measures."""
 
@@ -36,8 +39,44 @@ def answer_counts(
     if case.task == "report":
         counts, findings = report_counts(answer, extract(answer, lexicon), extract(reference, lexicon))
         return counts, {"findings": findings} if findings else {}
-    count = profile.closed if case.task == "vqa-closed" else profile.open
-    return count(answer, reference, lexicon), {}
+    if case.task == "vqa-open":
+        return profile.open(answer, reference, lexicon), {}
+    counts = profile.closed(answer, reference, lexicon)
+    probe = probe_of(case)
+    if probe is None:
+        return counts, {}
+    half = "adversarial" if probe["adversarial"] else "true"
+    made = {f"closed.{half}_probes": 1.0, f"closed.{half}_right": counts["closed.right"]}
+    return counts | made, {"probe": probe}
+
+
+def probe_of(case: Case) -> dict[str, Any] | None:
+    """What ``ext.probe`` says of a closed question: its ``pair``, its ``image``, and whether it is ``adversarial``.
+
+    The halves of a pair are a true question and its adversary (a finding that is not there, a wrong side); all
+    cases of one image name it alike, by default by ``group``.
+
+    Raises:
+        RecordError: ``probe-malformed``.
+    """
+    probe = (case.ext or {}).get("probe")
+    if probe is None or case.task != "vqa-closed":
+        return None
+    image = (probe.get("image") or case.group or case.images[0].path) if isinstance(probe, dict) else None
+    named = isinstance(probe, dict) and isinstance(probe.get("pair"), str) and isinstance(image, str)
+    if not named or not isinstance(probe.get("adversarial"), bool):
+        raise RecordError(
+            "probe-malformed", "probe must hold pair (text) and adversarial (true or false)", "$.ext.probe"
+        )
+    if case.group is None:
+        raise RecordError("probe-malformed", "a probe needs group: its pair must not be torn apart", "$.group")
+    return {"pair": f"{image}/{probe['pair']}", "image": image, "adversarial": probe["adversarial"]}
+
+
+def about_of(case: Case) -> dict[str, str]:
+    """``organ`` and ``kind`` of a case's ``ext`` as short names; what is no short name is left out."""
+    told = {key: str((case.ext or {}).get(key, "")).strip().lower() for key in ("organ", "kind")}
+    return {key: value for key, value in told.items() if _SHORT_NAME.fullmatch(value)}
 
 
 def mean_counts(answers: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -95,7 +134,9 @@ def make_score(
     answer: str | None = None,
     ext: dict[str, Any] | None = None,
 ) -> Score:
-    """A score record of one case and arm."""
+    """A score record of one case and arm; ``ext.about`` says what the case is about, for tables by organ and kind."""
+    about = about_of(case)
+    ext = {**(ext or {}), **({"about": about} if about else {})}
     return Score(
         id=case.id,
         group=case.group,

@@ -5,7 +5,7 @@ A score record holds counts (``report.hallucinated`` 1, ``report.absent`` 3); a 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -23,6 +23,7 @@ class Measure:
         unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares) or ``words``.
         outcome: ``item`` if the numerator is 0 or 1 per item and 1 is right, ``finding`` if it counts
             right findings; then items (findings) fixed and broken are counted.
+        only: the part of the items that counts, as what ``ext.about`` of a score says: ("organ", "lung").
     """
 
     name: str
@@ -33,11 +34,30 @@ class Measure:
     unit: Literal["share", "points", "words", "nats"] = "share"
     outcome: Literal["", "item", "finding"] = ""
     short: str = ""
+    only: tuple[str, str] | None = None
 
     @property
     def kind(self) -> str:
         """First part of the name: report, closed, open, pair or cooccurrence."""
         return self.name.split(".")[0]
+
+
+Statistic = Literal["ece", "aurc", "auc", "pair", "image"]
+
+
+@dataclass(frozen=True)
+class Whole(Measure):
+    """A measure of all items at once that is no ratio of sums; see evaluation.whole.
+
+    Attributes:
+        statistic: calibration error, area under risk over coverage, area under ROC, or the share of pairs of
+            probes (of images) of which every answer is right.
+        against: what the finding's log-odds on the intact image are set against: the image with the ``lesion``
+            destroyed, the ``twin`` without it; empty: images of others that lack the finding.
+    """
+
+    statistic: Statistic = "ece"
+    against: Literal["", "lesion", "twin"] = ""
 
 
 @dataclass
@@ -92,11 +112,15 @@ def _report() -> list[Measure]:
 def _closed() -> list[Measure]:
     table = _Table("closed")
     table.add("accuracy", "right", "items", "closed questions right", outcome="item")
+    table.add("true_half", "true_right", "true_probes", "probes of what is there, without their adversaries")
+    table.add("adversarial_half", "adversarial_right", "adversarial_probes", "adversarial probes right")
     table.add("unparsed", "unparsed", "items", "closed answers without a commitment", "lower")
     table.add("yes_rate", "said_yes", "yes_no", "answers yes", "neither")
     table.add("true_yes_rate", "true_yes", "yes_no", "yes in the references", "neither")
     table.add("precision", "both_yes", "said_yes", "precision of yes")
     table.add("recall", "both_yes", "true_yes", "recall of yes")
+    table.add("brier", "brier", "probable", "Brier score of p(yes)", "lower")
+    table.add("mass", "mass", "probable", "probability on yes or no as the first word", "neither")
     table.rows.append(
         Measure("closed.f1", {"closed.both_yes": 2.0}, "closed.any_yes", "F1 of yes"),
     )
@@ -129,6 +153,14 @@ def _grounding(kind: str, what: str) -> list[Measure]:
     return table.rows
 
 
+def _blind(kind: str, what: str) -> list[Measure]:
+    table = _Table(kind)
+    for name, seen in (("blank", "blank picture"), ("swapped", "another case's picture")):
+        table.add(f"{name}_accuracy", f"{name}_right", f"{name}_judged", f"{what} right: {seen}", "neither")
+        table.add(f"{name}_change", f"{name}_changed", f"{name}_items", f"other answer than with the picture: {seen}")
+    return table.rows
+
+
 def _pair() -> list[Measure]:
     table = _Table("pair")
     table.add("accuracy", "preferred", "items", "chosen answer more likely than rejected", outcome="item")
@@ -148,21 +180,80 @@ def _pair() -> list[Measure]:
         "lower",
         short="equal area elsewhere (control)",
     )
+    table.add(
+        "span_drop_lesion",
+        "drop_lesion",
+        "drops",
+        "log-probability lost by what is edited: lesion destroyed",
+        "neither",
+        unit="nats",
+    )
+    table.add(
+        "span_drop_control",
+        "drop_control",
+        "drops_controlled",
+        "log-probability lost by what is edited: equal area elsewhere (control)",
+        "neither",
+        unit="nats",
+    )
+    table.add("span_specificity", "drop_excess", "drops_controlled", "the same, lesion less control", unit="nats")
+    table.add(
+        "span_specific", "drops_specific", "drops_controlled", "pairs that lose more by the lesion than by the control"
+    )
     return table.rows
 
 
 MEASURES: tuple[Measure, ...] = (
     *_report(),
     *_grounding("report", "withdrawn"),
+    *_blind("report", "findings"),
     *_closed(),
     *_grounding("closed", "changed"),
+    *_blind("closed", "answers"),
     *_open(),
     *_grounding("open", "changed"),
+    *_blind("open", "answers"),
     *_pair(),
 )
 """All measures in the order of every table."""
 
-BY_NAME: dict[str, Measure] = {measure.name: measure for measure in MEASURES}
+
+def _whole(name: str, label: str, statistic: Statistic, against: Literal["", "lesion", "twin"] = "") -> Whole:
+    better: Literal["higher", "lower"] = "lower" if statistic in ("ece", "aurc") else "higher"
+    return Whole(f"closed.{name}", {}, "", label, better, short=label, statistic=statistic, against=against)
+
+
+WHOLE: tuple[Whole, ...] = (
+    _whole("ece", "calibration error of p(yes), 10 bins (ECE)", "ece"),
+    _whole("aurc", "area under risk over coverage (AURC)", "aurc"),
+    _whole("auc_present", "AUC of a finding's log-odds: there or not", "auc"),
+    _whole("auc_lesion", "AUC of a finding's log-odds: intact or lesion destroyed", "auc", "lesion"),
+    _whole("auc_twin", "AUC of a finding's log-odds: intact or twin without it", "auc", "twin"),
+    _whole("pair_accuracy", "pairs of probes with both answers right", "pair"),
+    _whole("image_accuracy", "images with every probe right", "image"),
+)
+"""Measures of a whole set, behind all others in a summary."""
+
+BY_NAME: dict[str, Measure] = {measure.name: measure for measure in (*MEASURES, *WHOLE)}
+
+
+PARTED = (
+    "report.finding_accuracy", "report.hallucination", "report.omission", "closed.accuracy", "closed.unparsed",
+    "closed.yes_rate", "closed.precision", "closed.recall", "closed.f1", "open.exact", "open.precision", "open.recall",
+    "open.f1",
+)  # fmt: skip
+"""Measures that are also given by organ and by kind of question."""
+
+
+def part_of(measure: Measure, key: str, value: str) -> Measure:
+    """The measure over a part of the items, named ``closed.accuracy[organ=lung]``."""
+    return replace(
+        measure,
+        name=f"{measure.name}[{key}={value}]",
+        label=f"{measure.label} ({key} {value})",
+        outcome="",
+        only=(key, value),
+    )
 
 
 def cooccurrence(given: str, said: str) -> Measure:

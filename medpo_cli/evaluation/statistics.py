@@ -6,7 +6,7 @@ bootstrap draws whole groups. All arms share each draw, which makes the differen
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Sums:
     @property
     def value(self) -> Floats:
         """The measures [measures]; NaN where nothing was counted."""
-        return _divide(self.numerator.sum(axis=0), self.denominator.sum(axis=0))
+        return divide(self.numerator.sum(axis=0), self.denominator.sum(axis=0))
 
 
 def group_codes(groups: Sequence[str]) -> NDArray[np.int64]:
@@ -63,20 +63,22 @@ def bootstrap(arms: Sequence[Sums], resamples: int, seed: int) -> Floats:
     """
     groups, measures = arms[0].numerator.shape
     columns = np.concatenate([np.concatenate([arm.numerator, arm.denominator], axis=1) for arm in arms], axis=1)
+    totals = np.concatenate([times @ columns for times in times_drawn(groups, resamples, seed)])
+    split = totals.reshape(resamples, len(arms), 2, measures)
+    return np.moveaxis(divide(split[:, :, 0], split[:, :, 1]), 1, 0)
+
+
+def times_drawn(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each group occurs in each draw: parts float64 [draws, groups], rows sum to ``groups``.
+
+    Equal arguments give equal draws, so that all that is measured under them stays paired.
+    """
     generator = np.random.default_rng(seed)
-    totals = np.empty((resamples, columns.shape[1]))
     for start in range(0, resamples, _DRAWS_AT_ONCE):
         draws = min(_DRAWS_AT_ONCE, resamples - start)
-        totals[start : start + draws] = _times_drawn(generator, draws, groups) @ columns
-    split = totals.reshape(resamples, len(arms), 2, measures)
-    return np.moveaxis(_divide(split[:, :, 0], split[:, :, 1]), 1, 0)
-
-
-def _times_drawn(generator: np.random.Generator, draws: int, groups: int) -> Floats:
-    """How often each group occurs in each draw; float64 [draws, groups], rows sum to ``groups``."""
-    picked = generator.integers(0, groups, size=(draws, groups))
-    flat = picked + groups * np.arange(draws)[:, None]
-    return np.bincount(flat.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)
+        picked = generator.integers(0, groups, size=(draws, groups))
+        flat = picked + groups * np.arange(draws)[:, None]
+        yield np.bincount(flat.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)
 
 
 def over_seeds(draws: Floats, generator: np.random.Generator) -> Floats:
@@ -158,7 +160,7 @@ def mcnemar_exact(fixed: int, broken: int) -> float:
     return min(1.0, math.ldexp(float(tail >> shift), shift + 1 - changed))
 
 
-def _divide(numerator: Floats, denominator: Floats) -> Floats:
+def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Elementwise ratio; NaN where the denominator is 0."""
     out = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=out, where=denominator != 0)

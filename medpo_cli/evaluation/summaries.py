@@ -15,7 +15,7 @@ import numpy as np
 
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.items import with_drift
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, Measure, cooccurrence
+from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PARTED, WHOLE, Measure, cooccurrence, part_of
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
@@ -29,6 +29,8 @@ from medpo_cli.evaluation.statistics import (
     over_seeds,
     sign_share,
 )
+from medpo_cli.evaluation.whole import Entries, collect, curves
+from medpo_cli.evaluation.whole import drawn as drawn_whole
 from medpo_cli.schema.records import Interval, Score, Summary
 
 _ENOUGH = 20  # images with A and without B before P(says B | A, not B) is worth a line
@@ -51,12 +53,15 @@ class _Arm:
 
     runs: Runs
     sums: Sequence[Sums]
+    whole: Sequence[Sequence[Entries]]
     draws: Floats
 
     @property
     def seeds(self) -> Floats:
         """Each run's own values [seeds, measures]."""
-        return np.array([sums.value for sums in self.sums])
+        ratios = np.array([sums.value for sums in self.sums])
+        others = [[float(one.measured(np.ones((1, len(one.values))))[0]) for one in run] for run in self.whole]
+        return np.concatenate([ratios, np.array(others)], axis=1)
 
     @property
     def value(self) -> Floats:
@@ -66,7 +71,14 @@ class _Arm:
     @property
     def counted(self) -> Floats:
         """What was counted in a run [measures], as a mean over runs."""
-        return np.asarray(np.mean([sums.denominator.sum(axis=0) for sums in self.sums], axis=0), dtype=np.float64)
+        ratios = np.mean([sums.denominator.sum(axis=0) for sums in self.sums], axis=0)
+        others = np.mean([[one.counted for one in run] for run in self.whole], axis=0)
+        return np.concatenate([ratios, others])
+
+    def groups(self, codes: np.ndarray) -> np.ndarray:
+        """How many groups each measure counts in [measures], in the first run."""
+        others = [len(np.unique(codes[one.item])) for one in self.whole[0]]
+        return np.concatenate([(self.sums[0].denominator > 0).sum(axis=0), others])
 
 
 def summarise(
@@ -99,10 +111,15 @@ def summarise_runs(
         return []
     first = next(iter(arms.values()))[0]
     arms = _against_base(arms)
-    measures = [*MEASURES, *_cooccurrences(first)]
-    drawn = _drawn(arms, measures, resamples, seed)
+    ratios = [*MEASURES, *_cooccurrences(first), *_parts(first)]
+    drawn = _drawn(arms, ratios, resamples, seed)
+    measures = [*ratios, *WHOLE]
+    codes = _codes(first)
     made = _Made(profile=first[0].profile, seed=seed, versions=versions)
-    out = [Summary(arm=name, metrics=_arm_metrics(measures, arm), **made) for name, arm in drawn.items()]
+    out = [
+        Summary(arm=name, metrics=_arm_metrics(measures, arm, codes), curves=curves(arm.runs[0], WHOLE) or None, **made)
+        for name, arm in drawn.items()
+    ]
     base, *others = drawn
     for name in others:
         metrics = _adjusted(_differences(measures, drawn[base], drawn[name]), declared)
@@ -112,17 +129,25 @@ def summarise_runs(
 
 def _drawn(arms: Mapping[str, Runs], measures: Sequence[Measure], resamples: int, seed: int) -> dict[str, _Arm]:
     """The arms with their sums and draws; every run shares each draw of groups."""
-    first = next(iter(arms.values()))[0]
-    codes = group_codes([score.group or score.id for score in first])
+    codes = _codes(next(iter(arms.values()))[0])
     sums = {name: [_sums(scores, measures, codes) for scores in runs] for name, runs in arms.items()}
-    draws = bootstrap([one for runs in sums.values() for one in runs], resamples, seed)
+    whole = {name: [[collect(scores, one) for one in WHOLE] for scores in runs] for name, runs in arms.items()}
+    ratios = bootstrap([one for runs in sums.values() for one in runs], resamples, seed)
+    others = drawn_whole([one for runs in whole.values() for run in runs for one in run], codes, resamples, seed)
+    shape = (len(ratios), len(WHOLE), resamples)
+    draws = np.concatenate([ratios, np.moveaxis(others.reshape(shape), 1, 2)], axis=2)
     generator = np.random.default_rng([seed, 1])  # a stream of its own: groups are drawn alike with any number of seeds
     out, start = {}, 0
     for name, runs in arms.items():
         stop = start + len(runs)
-        out[name] = _Arm(runs, sums[name], over_seeds(draws[start:stop], generator))
+        out[name] = _Arm(runs, sums[name], whole[name], over_seeds(draws[start:stop], generator))
         start = stop
     return out
+
+
+def _codes(scores: Sequence[Score]) -> np.ndarray:
+    """The group of each item, numbered."""
+    return group_codes([score.group or score.id for score in scores])
 
 
 def _against_base(arms: Mapping[str, Runs]) -> dict[str, Runs]:
@@ -158,6 +183,21 @@ def _cooccurrences(scores: Sequence[Score]) -> list[Measure]:
     return [cooccurrence(a, b) for a, b in pairs if sum(_tempts(truth, a, b) for truth in truths) >= _ENOUGH]
 
 
+def _parts(scores: Sequence[Score]) -> list[Measure]:
+    """The measures by each value of what ``ext.about`` says, where a key has several values."""
+    values: dict[str, set[str]] = {}
+    for score in scores:
+        for key, value in _about(score).items():
+            values.setdefault(key, set()).add(value)
+    told = [(key, value) for key in sorted(values) if len(values[key]) > 1 for value in sorted(values[key])]
+    return [part_of(BY_NAME[name], key, value) for name in PARTED for key, value in told]
+
+
+def _about(score: Score) -> dict[str, str]:
+    found = (score.ext or {}).get("about", {})
+    return found if isinstance(found, dict) else {}
+
+
 def _findings(score: Score) -> dict[str, dict[str, object]]:
     """Per finding: truth, said, errors; empty for an item that is no report."""
     found = (score.ext or {}).get("findings", {})
@@ -177,6 +217,8 @@ def _metrics(score: Score, measure: Measure) -> tuple[float, float]:
             return 0.0, 0.0
         return float(findings[b]["said"] in ("present", "contradictory")), 1.0
     count = score.metrics.get(measure.denominator, 0.0)
+    if measure.only and _about(score).get(measure.only[0]) != measure.only[1]:
+        return 0.0, 0.0
     if not count:
         return 0.0, 0.0
     return sum(weight * score.metrics.get(key, 0.0) for key, weight in measure.numerator.items()), count
@@ -187,9 +229,9 @@ def _sums(scores: Sequence[Score], measures: Sequence[Measure], codes: np.ndarra
     return group_sums(table[:, :, 0], table[:, :, 1], codes)
 
 
-def _arm_metrics(measures: Sequence[Measure], arm: _Arm) -> dict[str, Interval]:
+def _arm_metrics(measures: Sequence[Measure], arm: _Arm, codes: np.ndarray) -> dict[str, Interval]:
     value, seeds, counted = arm.value, arm.seeds, arm.counted
-    groups = (arm.sums[0].denominator > 0).sum(axis=0)
+    groups = arm.groups(codes)
     out = {}
     for k, measure in enumerate(measures):
         if counted[k] > 0 and math.isfinite(value[k]):

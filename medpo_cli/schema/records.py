@@ -326,7 +326,11 @@ class Score(Record, tag="medpo.score/1", frozen=True, kw_only=True):
 
 
 class Summary(Record, tag="medpo.summary/1", frozen=True, kw_only=True):
-    """All metrics of one arm (or of the difference of two) with intervals."""
+    """All metrics of one arm (or of the difference of two) with intervals.
+
+    ``curves`` holds columns of equal length to plot: ``closed.reliability`` (low, high, predicted, observed, n: bins
+    of p(yes)) and ``closed.risk_coverage`` (coverage, risk, threshold), of the arm's first run.
+    """
 
     arm: str | None = None
     against: str | None = None
@@ -334,6 +338,7 @@ class Summary(Record, tag="medpo.summary/1", frozen=True, kw_only=True):
     profile: str
     seed: int
     versions: dict[str, str]
+    curves: dict[str, dict[str, list[float]]] | None = None
 
 
 class Reject(Record, tag="medpo.reject/1", frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ import numpy as np
 import medpo_cli
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.arms import Arms, View, load_arms
-from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs
-from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts
+from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs, without_picture
+from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts, probe_of
 from medpo_cli.evaluation.page.results import Gallery
 from medpo_cli.evaluation.profiles import PROFILES
 from medpo_cli.evaluation.summaries import summarise
@@ -78,6 +78,8 @@ class _Worker:
         self._arms: Arms | None = None
         self._seen: set[str] = set()
         self._given: bool | None = None
+        self._before: ImageRef | None = None
+        self._last: tuple[str, ImageRef | None] = ("", None)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -112,6 +114,7 @@ class _Worker:
             raise RecordError("mixed-kinds", "samples cannot be scored beside cases or pairs", "$.schema")
         if not isinstance(record, Pair) and not (record.reference or "").strip():
             raise RecordError("reference-missing", "nothing to score against", "$.reference")
+        probe_of(record)
         if type(record) not in (Case, Sample, Pair):
             raise RecordError("kind-unsupported", "only cases, samples and pairs can be scored", "$.schema")
 
@@ -140,10 +143,20 @@ class _Worker:
 
     def _prepared(self, record: Case, arms: Arms) -> Asked | None:
         try:
-            return prepare(record, arms, self._view, grounding=self._config.grounding)
+            asked = prepare(record, arms, self._view, grounding=self._config.grounding)
+            if self._config.blind and not isinstance(record, Pair):
+                without_picture(asked, [self._view(ref, "$.image") for ref in record.images], self._other(record), arms)
+            return asked
         except RecordError as error:
             self._context.reject(record.id, error)
             return None
+
+    def _other(self, record: Case) -> View | None:
+        """First picture of the last record of another group; the order of the input alone decides."""
+        group = record.group or record.id
+        if group != self._last[0]:
+            self._before, self._last = self._last[1], (group, record.images[0])
+        return None if self._before is None else self._view(self._before, "$.image")
 
     def _view(self, ref: ImageRef, path: str) -> View:
         from medpo_cli.imaging.window import load_view

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ class Foreign:
         weight: of the example.
         tagged: changed words stand between ``<mask>`` tags.
         task, group: of a case.
+        about: its ``organ`` and ``kind`` of question, where the format tells.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Foreign:
     tagged: bool = False
     task: Task = "vqa-open"
     group: str | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 Read = Callable[[Mapping[str, Any]], list[Foreign]]
@@ -205,9 +207,12 @@ def _vqa(row: Mapping[str, Any], image: str) -> list[Foreign]:
     kind = str(row.get("answer_type", "")).strip().upper()
     closed = kind == "CLOSED" or (not kind and answer.strip().lower() in _CLOSED)
     images = _images(row, image, "image")
+    told = {"organ": ("location", "image_organ"), "kind": ("content_type", "question_type")}
+    found = {key: next((row[name] for name in names if row.get(name)), None) for key, names in told.items()}
     made = Foreign(
         _id(row, "qid", "id"), images, _text(row, "question").strip(), reference=answer.strip(),
         task="vqa-closed" if closed else "vqa-open", group=images[0],
+        about={key: value for key, value in found.items() if isinstance(value, str)},
     )  # fmt: skip
     return [made]
 

@@ -79,7 +79,7 @@ class _Reader:
             "group": None if row.group is None else hashlib.sha256(row.group.encode()).hexdigest()[:16],
         }  # fmt: skip
         if self._name in CASES:
-            return Case(**shared, reference=nfc(row.reference or ""))
+            return Case(**shared, reference=nfc(row.reference or ""), ext=dict(row.about) or None)
         return self._pair(row, shared)
 
     def _path(self, path: str) -> str:

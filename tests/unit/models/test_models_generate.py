@@ -9,7 +9,7 @@ import torch
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.generate import Request, generate
 from medpo_cli.models.sampling import Chooser, derive_seed
-from medpo_cli.models.score import Item, answer_logprobs
+from medpo_cli.models.score import Item, answer_logprobs, choice_tokens, first_logprobs
 from medpo_cli.schema.records import Decoding
 
 QUESTIONS = ["Is there a nodule?", "Describe the findings on this chest image.", "?"]
@@ -188,3 +188,25 @@ def test_seeds_come_from_content() -> None:
     assert derive_seed(0, "a", 1) == derive_seed(0, "a", 1)
     assert len({derive_seed(0, "a", 1), derive_seed(0, "a1"), derive_seed("0", "a", 1), derive_seed(1, "a", 0)}) == 4
     assert 0 <= derive_seed("x") < 2**63
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_first_tokens_are_as_likely_as_their_answers_begin(
+    vlm: VisionLanguageModel, images: list[np.ndarray], batch: int
+) -> None:
+    """Brute force: the first token of each whole answer, scored on its own, summed over the forms of a choice."""
+    choices = choice_tokens(vlm, ("yes", "no"))
+    assert choices is not None
+    questions = [(f"Is there a nodule {k}?", [images[k % 2]]) for k in range(4)] + [("Is it?", [])]
+    found = first_logprobs(vlm, questions, choices, batch=batch)
+    for (prompt, views), row in zip(questions, found, strict=True):
+        for (lower, upper), value in zip((("yes", "Yes"), ("no", "No")), row, strict=True):
+            first = {
+                int(vlm.encode_answer(word).ids[0]): float(answer_logprobs(vlm, [(prompt, views, word)])[0][0].exp())
+                for word in (lower, upper)
+            }
+            assert float(value.exp()) == pytest.approx(sum(first.values()), rel=1e-3)
+
+
+def test_choices_that_begin_alike_cannot_be_told(vlm: VisionLanguageModel) -> None:
+    assert choice_tokens(vlm, ("yes", "yes")) is None

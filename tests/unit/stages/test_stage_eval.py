@@ -1,6 +1,7 @@
 """The eval stage with arms that answer by rule: what is asked, scored, rejected, summarised and shown."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from medpo_cli.errors import NoInputError, RecordError, TryLaterError
-from medpo_cli.evaluation.arms import Arms, Question, View
+from medpo_cli.evaluation.arms import Arms, Likelihood, Question, Stated, View, YesNo
 from medpo_cli.evaluation.comparisons import compare
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
@@ -61,9 +62,15 @@ class FakeArms:
         self.asked += [(arm, int(item.images[0][0, 0, 0])) for item in questions]
         return [self._say(arm, item.prompt, int(item.images[0][0, 0, 0])) for item in questions]
 
-    def logprobs(self, arm: str, items: Sequence[tuple[Question, str]]) -> list[float]:
+    def logprobs(self, arm: str, items: Sequence[Stated]) -> list[Likelihood]:
         intact = {"base": {INTACT, DESTROYED, ELSEWHERE}, "aligned": {INTACT, ELSEWHERE}}[arm]
-        return [-1.0 if (answer == TRUTH) is (int(q.images[0][0, 0, 0]) in intact) else -3.0 for q, answer in items]
+        likely = [(one.answer == TRUTH) is (int(one.question.images[0][0, 0, 0]) in intact) for one in items]
+        return [Likelihood(-1.0, -0.5, 1) if yes else Likelihood(-3.0, -2.0, 1) for yes in likely]
+
+    def yes_no(self, arm: str, questions: Sequence[Question]) -> list[YesNo] | None:
+        """p(yes) .9 where the arm says yes, else .2."""
+        said = [self._say(arm, item.prompt, int(item.images[0][0, 0, 0])).startswith("Yes") for item in questions]
+        return [YesNo(math.log(0.9), math.log(0.1)) if yes else YesNo(math.log(0.2), math.log(0.8)) for yes in said]
 
 
 def faithful(arm: str, _prompt: str, level: int) -> str:
@@ -367,3 +374,118 @@ def test_scores_of_the_stage_can_be_compared(root: Path) -> None:
     base, aligned = ([score for score in scores if score.arm == arm] for arm in ("base", "aligned"))
     difference = compare({"A": base}, {"B": aligned}, resamples=100)[-1]
     assert difference.metrics["report.specificity"].value == 1.0
+
+
+def test_probabilities_give_calibration_and_areas(root: Path) -> None:
+    """p(yes) .9 where the effusion is, .2 on its twin, still .9 where it is destroyed; .2 for what is not there."""
+    records = [
+        case(root, "there", task="vqa-closed", prompt="Is there a pleural effusion?", reference="Yes."),
+        case(root, "not", task="vqa-closed", prompt="Is there a pleural effusion? Look again.", reference="No.",
+             regions=None, corrupted=None, control=None, ext=None),
+    ]  # fmt: skip
+    says = lambda _arm, prompt, level: "No." if level == TWIN or "again" in prompt else "Yes."  # noqa: E731
+    scores, summaries = run(root, records, says)
+    there = scores[0].metrics
+    assert (there["closed.p_yes"], there["closed.mass"]) == (0.9, 1.0)
+    assert there["closed.brier"] == pytest.approx(0.01)
+    odds = {"finding": "pleural_effusion", "truth": "yes", "intact": 2.197, "lesion": 2.197, "twin": -1.386}
+    assert (scores[0].ext or {})["odds"] == odds
+    found = summaries[0].metrics
+    assert found["closed.ece"].value == pytest.approx((0.1 + 0.2) / 2)
+    assert found["closed.brier"].value == pytest.approx((0.01 + 0.04) / 2)
+    areas = [found[f"closed.{name}"].value for name in ("aurc", "auc_present", "auc_lesion", "auc_twin")]
+    assert areas == [0, 1, 0.5, 1]
+    assert (summaries[0].curves or {})["closed.reliability"]["n"] == [1, 1]
+    assert summaries[2].metrics["closed.ece"].value == 0
+
+
+def test_what_is_edited_loses_more_by_the_lesion(root: Path) -> None:
+    base, aligned = run(root, [_pair(root)])[0]
+    for score, lost in ((base, 0.0), (aligned, 1.5)):
+        assert score.metrics["pair.drop_lesion"] == score.metrics["pair.drop_excess"] == lost
+        assert score.metrics["pair.drops_specific"] == float(lost > 0)
+        assert score.metrics["pair.drop_control"] == 0
+
+
+def _probe(root: Path, item: str, image: str, pair: str, *, yes: bool) -> Case:
+    """A probe of what is there (the answer is yes), or its adversary; the prompt says what the arm will answer."""
+    said, truth = item[-1], "Yes." if yes else "No."
+    return case(
+        root, item, task="vqa-closed", prompt=f"Is there a finding {said}?", reference=truth, group=image,
+        regions=None, corrupted=None, control=None, ext={"probe": {"pair": pair, "adversarial": not yes}},
+    )  # fmt: skip
+
+
+def test_paired_probes_count_only_when_all_is_right(root: Path) -> None:
+    """Ids end with what is said. Pairs of image a: right, right; b: right, adversary wrong; c: true half wrong."""
+    table = [
+        ("a", "1", "y", "n"), ("a", "2", "y", "n"), ("b", "1", "y", "n"), ("b", "2", "y", "y"), ("c", "1", "n", "n"),
+    ]  # fmt: skip
+    records = [
+        _probe(root, f"{image}{pair}{half}{said}", image, pair, yes=half == "t")
+        for image, pair, *both in table
+        for half, said in zip("tf", both, strict=True)
+    ]
+    alone = _probe(root, "d1ty", "d", "1", yes=True)  # its adversary is missing: no pair
+    _, summaries = run(root, [*records, alone], lambda _arm, prompt, _level: "Yes." if "y?" in prompt else "No.")
+    found = summaries[0].metrics
+    names = ("pair_accuracy", "image_accuracy", "true_half", "adversarial_half")
+    assert [found[f"closed.{name}"].value for name in names] == pytest.approx([3 / 5, 2 / 4, 5 / 6, 4 / 5])
+    assert (found["closed.pair_accuracy"].n, found["closed.image_accuracy"].n) == (5, 4)
+
+
+def test_published_vector_of_object_probes(root: Path) -> None:
+    """Vector 14: said y y n y y n n n, truth y y y n n n n n."""
+    records = [
+        case(root, f"{k}", task="vqa-closed", prompt=f"Item {k} {said}?", reference="Yes." if truth == "y" else "No.")
+        for k, (said, truth) in enumerate(zip("yynyynnn", "yyynnnnn", strict=True))
+    ]
+    _, summaries = run(root, records, lambda _arm, prompt, _level: "Yes." if prompt.endswith("y?") else "No.")
+    names = ("accuracy", "precision", "recall", "f1", "yes_rate")
+    values = [round(summaries[0].metrics[f"closed.{name}"].value, 4) for name in names]
+    assert values == [0.625, 0.5, 0.6667, 0.5714, 0.5]
+
+
+@pytest.mark.parametrize("probe", ["pair", {"pair": 3, "adversarial": True}, {"pair": "1"}])
+def test_malformed_probes_are_rejected(root: Path, probe: object) -> None:
+    with pytest.raises(RecordError) as caught:
+        run(root, [case(root, task="vqa-closed", ext={"probe": probe})])
+    assert caught.value.reason == "probe-malformed"
+
+
+def test_without_the_picture(root: Path) -> None:
+    """The arm says yes where the effusion is seen: wrong on black, right by luck with the other case's picture."""
+    twin = {"image": _ref(root, "twin"), "reference": "No.", "corrupted": None, "control": None, "ext": None}
+    closed = {"task": "vqa-closed", "prompt": "Is there a pleural effusion?", "reference": "Yes.", "ext": None}
+    records = [
+        case(root, "a", **closed),
+        case(root, "b", **(closed | twin)),
+        case(root, "c", **(closed | twin), group="g-b"),
+    ]
+    config = msgspec.structs.replace(CONFIG, blind=True)
+    arms = FakeArms(lambda _arm, _prompt, level: "Yes." if level == INTACT else "No.", ("base",))
+    scores, [summary] = run(root, records, arms=arms, config=config)
+    assert "closed.swapped_items" not in scores[0].metrics  # no earlier case
+    assert {scores[k].metrics["closed.swapped_changed"] for k in (1, 2)} == {1.0}
+    found = {name: summary.metrics[f"closed.{name}"].value for name in ("accuracy", "blank_accuracy", "blank_change")}
+    assert found == pytest.approx({"accuracy": 1, "blank_accuracy": 2 / 3, "blank_change": 1 / 3})
+    assert summary.metrics["closed.swapped_accuracy"].value == 0
+    assert (summary.metrics["closed.swapped_accuracy"].n, summary.metrics["closed.blank_accuracy"].n) == (2, 3)
+
+
+def test_measures_by_organ_and_kind(root: Path) -> None:
+    closed = {"task": "vqa-closed", "reference": "Yes.", "prompt": "Is it?"}
+    about = [("Lung", "Presence"), ("Lung", "Presence"), ("Brain", "Presence"), ("<b>", "Presence")]
+    records = [
+        case(root, f"{k}", **closed, ext={"organ": organ, "kind": kind}) for k, (organ, kind) in enumerate(about)
+    ]
+    said = iter(["Yes.", "No.", "Yes.", "No."] * 9)
+    config = msgspec.structs.replace(CONFIG, grounding=False)
+    scores, [summary] = run(root, records, arms=FakeArms(lambda *_: next(said), ("base",)), config=config)
+    assert (scores[3].ext or {})["about"] == {"kind": "presence"}  # what is no short name is not told
+    by = {name: (one.value, one.n) for name, one in summary.metrics.items() if "accuracy[" in name}
+    assert set(by) == {"closed.accuracy[organ=brain]", "closed.accuracy[organ=lung]"}
+    assert by["closed.accuracy[organ=lung]"][1] == 2
+    assert by["closed.accuracy[organ=brain]"][1] == 1
+    right = {score.id: score.metrics["closed.right"] for score in scores}
+    assert by["closed.accuracy[organ=lung]"][0] == (right["0"] + right["1"]) / 2

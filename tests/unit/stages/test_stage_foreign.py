@@ -149,6 +149,30 @@ CASE_ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("vqa-rad", {"qid": 2, "image_name": "s.jpg", "question": "How many?", "answer": 3}, {"reference": "3"}),
     (
+        "vqa-rad",
+        {
+            "qid": 3,
+            "image_name": "s.jpg",
+            "question": "Any?",
+            "answer": "no",
+            "image_organ": "HEAD",
+            "question_type": "P",
+        },
+        {"ext": {"organ": "HEAD", "kind": "P"}},
+    ),
+    (
+        "slake",
+        {
+            "qid": 4,
+            "img_name": "s.jpg",
+            "question": "Any?",
+            "answer": "no",
+            "location": "Lung",
+            "content_type": "Organ",
+        },
+        {"ext": {"organ": "Lung", "kind": "Organ"}},
+    ),
+    (
         "iu-xray",
         {"id": "CXR1", "report": "The lungs are clear.", "image_path": ["CXR1/0.png", "CXR1/1.png"], "split": "test"},
         {"id": "CXR1", "task": "report", "reference": "The lungs are clear."},

@@ -10,7 +10,7 @@ from study.runs import Arm
 from study.search import chosen
 
 BEST = "medpo.toml"
-HEAD = """# The mix of terms that a search on the embedded demo's validation cases liked best; docs/results.md has its ablation.
+HEAD = """# The mix of terms that a search on the embedded demo liked best; docs/results.md has its ablation.
 # There it ran with --lr {lr:g} --rank 16 --lora-alpha 32; a real model wants a far smaller rate, so none is set.
 
 require_end = true

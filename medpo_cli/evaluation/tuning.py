@@ -19,7 +19,6 @@ from medpo_cli.schema.records import Trial
 
 Floats = npt.NDArray[np.float64]
 Answer = Literal["first", "second", "equal"]
-Criterion = Literal["accuracy", "hallucination", "grounding", "drift", "cost"]
 
 MEASURES: dict[str, tuple[tuple[str, ...], bool]] = {
     "accuracy": (("report.finding_accuracy", "closed.accuracy", "open.exact"), True),
@@ -159,10 +158,9 @@ def _entropy(chance: Floats) -> Floats:
     return np.asarray(-(chance * np.log(inside) + (1 - chance) * np.log(outside)), dtype=np.float64)
 
 
-def recommend(table: Table, weights: Mapping[str, float] | Mapping[Criterion, float], allowed: Sequence[int]) -> int:
+def recommend(table: Table, weights: Mapping[str, float], allowed: Sequence[int]) -> int:
     """The run of ``allowed`` with the largest utility; of equal ones the first by name."""
-    known: dict[str, float] = {**weights}
-    row = np.array([known.get(name, 0.0) for name in table.criteria])
+    row = np.array([weights.get(name, 0.0) for name in table.criteria])
     return max(allowed, key=lambda run: (round(float(table.merit[run] @ row), 12), -run))
 
 

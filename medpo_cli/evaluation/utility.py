@@ -17,7 +17,9 @@ from typing import Annotated
 import msgspec
 
 from medpo_cli.errors import ConfigError, NoInputError
-from medpo_cli.evaluation.tuning import Criterion, Table
+from medpo_cli.evaluation.tuning import MEASURES, Table
+
+Criterion = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(MEASURES)})$")]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

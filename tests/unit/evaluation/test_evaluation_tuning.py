@@ -152,7 +152,7 @@ def test_equal_utilities_go_to_the_first_name() -> None:
         ("[weights\n", "not TOML"),
         ("[weights]\naccuracy = -1\n", ">= 0"),
         ("[weights]\naccuracy = 0\n", "no weight is above 0"),
-        ("[weights]\nbeauty = 1\n", "Invalid enum value"),
+        ("[weights]\nbeauty = 1\n", "accuracy.hallucination"),
         ("[weights]\naccuracy = 1\n[bound.cost]\nmax = 1\n", "unknown field"),
     ],
 )

@@ -87,16 +87,23 @@ def load(path: Path) -> Kept:
     return msgspec.json.decode(path.read_bytes(), type=Kept)
 
 
-def markdown(kept: Kept) -> str:
-    """Arms down, measures across would be too wide: measures down, arms across."""
-    names = list(kept.values)
+def markdown(kept: Kept, names: Sequence[str]) -> str:
+    """Measures down, arms across."""
     lines = [f"| measure | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     for key in ROWS:
-        if any(key in own for own in kept.values.values()):
+        if any(key in kept.values[name] for name in names):
             title = f"{measure_of(key).label} ({unit(measure_of(key))})"
             lines.append(f"| {title} | {' | '.join(_cell(kept, name, key) for name in names)} |")
     cost = " | ".join(f"{kept.seconds[name]:.0f}" if kept.seconds[name] else "" for name in names)
     return "\n".join([*lines, f"| training, one core (s) | {cost} |"]) + "\n"
+
+
+def arms_down(kept: Kept, names: Sequence[str], rows: Sequence[str]) -> str:
+    """Arms down, a few measures across."""
+    titles = " | ".join(f"{measure_of(key).short} ({unit(measure_of(key))})" for key in rows)
+    lines = [f"| | {titles} |", "|---|" + "---:|" * len(rows)]
+    lines += [f"| {name} | {' | '.join(_cell(kept, name, key) for key in rows)} |" for name in names]
+    return "\n".join(lines) + "\n"
 
 
 def _cell(kept: Kept, name: str, key: str) -> str:

@@ -54,9 +54,10 @@ def run(runs: Path, utility: Path | None, questions: int, save: Path | None, *, 
         learnt = Preferences(table)
         _ask(table, learnt, questions)
         chosen = recommend(table, learnt.weights, table.front)
-        _say(_learnt(table, learnt, chosen))
+        _say(_learnt(learnt, chosen))
         if save is not None:
             _save(save, learnt.weights)
+    _say(_rows(table, (chosen,), ("",)))
     typer.echo(table.runs[chosen])
     return ExitCode.REJECTS if problems else ExitCode.DONE
 
@@ -108,10 +109,9 @@ def _reply() -> "Answer | None":
 
 
 def _front(table: "Table") -> str:
-    beaten = len(table.runs) - len(table.front)
-    stands = ", ".join(f"{name}: {measure}" for name, measure in table.criteria.items())
-    head = f"Pareto front: {len(table.front)} of {len(table.runs)} runs; {beaten} are beaten in every respect"
-    return f"{head} ({stands})\n{_rows(table, table.front, [''] * len(table.front))}"
+    stands = ", ".join(f"{name} by {measure}" for name, measure in table.criteria.items() if name != measure)
+    head = f"Pareto front: {len(table.front)} of {len(table.runs)} runs; the others are beaten in every respect"
+    return f"{head}\n{_rows(table, table.front, [''] * len(table.front))}\nMeasured: {stands}"
 
 
 def _rows(table: "Table", runs: "tuple[int, ...]", marks: "list[str] | tuple[str, ...]") -> str:
@@ -128,9 +128,9 @@ def _rows(table: "Table", runs: "tuple[int, ...]", marks: "list[str] | tuple[str
     )
 
 
-def _learnt(table: "Table", learnt: "Preferences", chosen: int) -> str:
+def _learnt(learnt: "Preferences", chosen: int) -> str:
     weights = ", ".join(f"{name} {value:.2f}" for name, value in learnt.weights.items())
-    return f"\nWeights: {weights}. The best with probability {learnt.chances[chosen]:.2f}:"
+    return f"\nWeights: {weights}\nThe best with probability {learnt.chances[chosen]:.2f}:"
 
 
 def _save(path: Path, weights: Mapping[str, float]) -> None:

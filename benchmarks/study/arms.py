@@ -6,10 +6,8 @@ best of a small search on validation phantoms (the paper's beta .1 and 1e-6 belo
 
 from typing import Any
 
-from medpo_cli.demo.recipe import SETTINGS
 from study.runs import Arm
 
-RECIPE: dict[str, Any] = {name: SETTINGS["align"][name] for name in ("beta", "gamma", "alpha", "nll", "lr")}
 PREFERENCE: dict[str, Any] = {"beta": 0.5, "lr": 3e-4}
 FIRE: dict[str, Any] = {"method": "fire-mpo", "gamma": 0.1, "alpha": 0.01, **PREFERENCE}
 
@@ -22,11 +20,5 @@ METHODS = [
     Arm("mdpo, crops", "pairs.crop.jsonl", {"method": "mdpo", **PREFERENCE}),
     Arm("fire-mpo, paper noise", "pairs.noise.jsonl", FIRE),
     Arm("fire-mpo, default v'", "pairs.v.jsonl", FIRE),
-    Arm("demo recipe", "pairs.v.jsonl", {"method": "fire-mpo", **RECIPE}),
 ]
 """In the order of the table; the base stands before them."""
-
-
-def arms_of(domain: str) -> list[Arm]:
-    """The methods for a domain."""
-    return METHODS if domain == "phantom" else [arm for arm in METHODS if arm.name != "dpo on edits"]

@@ -48,11 +48,12 @@ def study(domain: str, seeds: int, folder: Path | None) -> None:
     data.make(folder, domain=domain, split="test", images=images, held_out=held_out, progress=progress)
     best, *taken_away = ablation(DOCS / "results" / "search.jsonl")
     runs = run_all(folder, domain, [*METHODS, best], seeds, progress)
+    contrasts = [(best.name, other) for other in ("sft on edits", "mdpo, crops")]
     if domain == "phantom":
         runs |= run_all(folder, domain, taken_away, seeds, progress)
     made = {"command": f"python benchmarks/results.py --domain {domain}", "training images": images}
     made |= {"test images": held_out, "seeds": seeds}
-    save(DOCS / "results" / f"{domain}.json", keep(runs, made))
+    save(DOCS / "results" / f"{domain}.json", keep(runs, made, contrasts))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from study.arms import METHODS
 from study.data import read
 from study.recipe import BEST
 from study.search import averaged, chosen, floor_of
-from study.table import Kept, arms_down, load, markdown
+from study.table import Kept, arms_down, differences, load, markdown
 
 NOTE = "<!-- Made by `python benchmarks/results.py --page`; edit docs/results/results.md.in instead. -->"
 TRADED = ("report.finding_accuracy", "report.hallucination", "report.specificity")
@@ -75,7 +75,7 @@ def _search(folder: Path) -> str:
     best = chosen(trials).run
     means = sorted(averaged(trials), key=lambda one: (one.run != best, -one.metrics[TRADED[0]], one.run))
     head = f"{len(trials)} trials of {len(means)} mixes; specificity of mDPO: {100 * floor_of(trials):.1f}."
-    titles = " | ".join(measure_of(key).short for key in SHORT)
+    titles = " | ".join(measure_of(key).label for key in SHORT)
     lines = [f"| mix | seeds | {titles} |", "|---|---:|" + "---:|" * len(SHORT)]
     for one in means:
         cells = " | ".join(number(measure_of(key), one.metrics[key]) for key in SHORT)
@@ -84,10 +84,15 @@ def _search(folder: Path) -> str:
     return f"{head}\n\n" + "\n".join(lines)
 
 
+def _contrasts(folder: Path) -> str:
+    return differences(load(folder / "phantom.json"), [key for key in SHORT if key != "report.words"])
+
+
 FILLED: dict[str, Callable[[Path], str]] = {
     "phantom": _methods("phantom"),
     "ct": _methods("ct"),
     "ablation": _ablation,
     "front": _front,
+    "contrasts": _contrasts,
     "search": _search,
 }

@@ -31,6 +31,7 @@ ROWS = (
     "open.exact",
 )
 """Measures that are kept and printed, in this order."""
+Table = dict[str, dict[str, Interval]]
 MARKS = {"better": " +", "worse": " !", "changed": "", "unclear": "", "": ""}
 
 
@@ -41,28 +42,44 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         made: command line, sizes and seeds.
         values: arm -> measure -> mean over seeds with its 95 % interval over seeds and images.
         changes: the same for the difference from the base.
+        contrasts: the same for the difference of two arms, by "one less other".
         seconds: arm -> seconds of training on one CPU core, mean over seeds.
     """
 
     made: dict[str, Any]
     values: dict[str, dict[str, Interval]]
     changes: dict[str, dict[str, Interval]]
+    contrasts: dict[str, dict[str, Interval]]
     seconds: dict[str, float]
 
 
-def keep(runs: Mapping[str, Sequence[Run]], made: dict[str, Any], *, resamples: int = 10000) -> Kept:
+def keep(
+    runs: Mapping[str, Sequence[Run]],
+    made: dict[str, Any],
+    contrasts: Sequence[tuple[str, str]],
+    *,
+    resamples: int = 10000,
+) -> Kept:
     """Two-level bootstrap (seeds, then images) of every measure of ``ROWS``; the first arm is the base."""
+    values, changes = _summed(runs, resamples)
+    pairs = {f"{one} less {other}": {other: runs[other], one: runs[one]} for one, other in contrasts}
+    against = {name: list(_summed(two, resamples)[1].values())[-1] for name, two in pairs.items()}
+    seconds = {name: round(sum(run.seconds for run in own) / len(own), 1) for name, own in runs.items()}
+    return Kept(made=made, values=values, changes=changes, contrasts=against, seconds=seconds)
+
+
+def _summed(runs: Mapping[str, Sequence[Run]], resamples: int) -> tuple[Table, Table]:
+    """Values of each arm, and differences from the first one."""
     from medpo_cli.evaluation.summaries import summarise_runs
 
-    values: dict[str, dict[str, Interval]] = {name: {} for name in runs}
-    changes: dict[str, dict[str, Interval]] = {name: {} for name in runs}
+    values: Table = {name: {} for name in runs}
+    changes: Table = {name: {} for name in runs}
     for part in ("cases", "pairs"):
         scores = {name: [getattr(run, part) for run in own] for name, own in runs.items()}
         for summary in summarise_runs(scores, resamples=resamples, seed=0, versions={}):
             target = values if summary.against is None else changes
             target[str(summary.arm)] |= _rounded(summary)
-    seconds = {name: round(sum(run.seconds for run in own) / len(own), 1) for name, own in runs.items()}
-    return Kept(made=made, values=values, changes=changes, seconds=seconds)
+    return values, changes
 
 
 def _rounded(summary: Summary) -> dict[str, Interval]:
@@ -100,10 +117,25 @@ def markdown(kept: Kept, names: Sequence[str]) -> str:
 
 def arms_down(kept: Kept, names: Sequence[str], rows: Sequence[str]) -> str:
     """Arms down, a few measures across."""
-    titles = " | ".join(f"{measure_of(key).short} ({unit(measure_of(key))})" for key in rows)
+    titles = " | ".join(f"{measure_of(key).label} ({unit(measure_of(key))})" for key in rows)
     lines = [f"| | {titles} |", "|---|" + "---:|" * len(rows)]
     lines += [f"| {name} | {' | '.join(_cell(kept, name, key) for key in rows)} |" for name in names]
     return "\n".join(lines) + "\n"
+
+
+def differences(kept: Kept, rows: Sequence[str]) -> str:
+    """Contrasts across, measures down, each with its interval and + or ! where that excludes 0."""
+    lines = [f"| measure | {' | '.join(kept.contrasts)} |", "|---|" + "---:|" * len(kept.contrasts)]
+    for key in rows:
+        cells = [_change(key, one[key]) for one in kept.contrasts.values()]
+        lines.append(f"| {measure_of(key).label} ({unit(measure_of(key))}) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _change(key: str, one: Interval) -> str:
+    measure = measure_of(key)
+    low, high = (number(measure, end or 0.0, sign=True) for end in (one.low, one.high))
+    return f"{number(measure, one.value, sign=True)} ({low} to {high}){MARKS[verdict(measure, one)]}"
 
 
 def _cell(kept: Kept, name: str, key: str) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from medpo_cli.cli.recipe_tune import tune
+
 _HELPERS = "Helpers"
 
 
@@ -16,6 +18,9 @@ def register(app: typer.Typer) -> None:
     app.command("check", rich_help_panel=_HELPERS)(check)
     app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
+    recipe = typer.Typer(help="Recipes: which run's settings to keep.", no_args_is_help=True)
+    recipe.command("tune")(tune)
+    app.add_typer(recipe, name="recipe", rich_help_panel=_HELPERS)
 
 
 def import_(

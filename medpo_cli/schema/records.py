@@ -341,6 +341,20 @@ class Summary(Record, tag="medpo.summary/1", frozen=True, kw_only=True):
     curves: dict[str, dict[str, list[float]]] | None = None
 
 
+class Trial(Record, tag="medpo.trial/1", frozen=True, kw_only=True):
+    """One row of a run table: what a training run reached, what it cost, and how it was set.
+
+    ``metrics`` are values of measures by name (shares as 0 to 1), ``seconds`` the time of training. Rows of
+    one ``run`` with different seeds are averaged by ``medpo recipe tune``.
+    """
+
+    run: Annotated[str, Meta(min_length=1, max_length=200)]
+    seed: Annotated[int, Meta(ge=0)] = 0
+    metrics: dict[str, float]
+    seconds: Annotated[float, Meta(ge=0)] | None = None
+    settings: dict[str, Any] | None = None
+
+
 class Reject(Record, tag="medpo.reject/1", frozen=True, kw_only=True):
     """A record that was skipped, by position and reason, never by its text."""
 
@@ -373,7 +387,7 @@ def check_spans(spans: list[Span], chosen_length: int, rejected_length: int) -> 
             previous = end
 
 
-AnyRecord = Case | Sample | Pair | Ranking | Step | Score | Summary | Reject | End
+AnyRecord = Case | Sample | Pair | Ranking | Step | Score | Summary | Trial | Reject | End
 
 RECORDS: dict[str, type[Record]] = {
     "case": Case,
@@ -383,6 +397,7 @@ RECORDS: dict[str, type[Record]] = {
     "step": Step,
     "score": Score,
     "summary": Summary,
+    "trial": Trial,
     "reject": Reject,
     "end": End,
 }

@@ -124,6 +124,9 @@ def first_loss(demo: Demo, recipe: Path, records: list[Any], config: AlignConfig
     if isinstance(records[0], Ranking):
         return START.get(method, LN2)
     chosen = demo.logprobs(records, [pair.chosen for pair in records])
+    if recipe.stem == "medpo":  # ranking, half a reversed one where there is a v', four times the likelihood
+        seen = mean(pair.corrupted is not None for pair in records)
+        return LN2 * (1 + 0.5 * seen) - 4 * mean(x.mean() for x in chosen)
     if method in ("sft", "rpo", "rpo-sum", "orpo", "simpo", "composed", "mrpo"):
         return likelihoods(demo, method, records, chosen, config)
     if recipe.stem == "papo":

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from medpo_cli.errors import RecordError
-from medpo_cli.imaging import dicom
+from medpo_cli.imaging import dicom, guard
 from medpo_cli.imaging.image import MAX_FILE_BYTES
 from medpo_cli.imaging.read import sniff
 
@@ -60,7 +61,16 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Header of a DICOM file.
+    """Header of a DICOM file, read in a process of its own.
+
+    Raises:
+        RecordError: as ``load_header``, and ``decode-crash``, ``decode-memory``, ``decode-timeout``.
+    """
+    return msgspec.msgpack.decode(guard.header(path), type=Header)
+
+
+def load_header(path: Path) -> Header:
+    """Header of a DICOM file, read here and now.
 
     Raises:
         RecordError: ``unreadable``, ``empty-file``, ``too-large``, ``not-dicom``, ``unsupported-syntax``,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medpo_cli.errors import RecordError
+from medpo_cli.imaging import guard
 from medpo_cli.imaging.image import MAX_FILE_BYTES, Image, Kind
 
 KEPT_BYTES = 2**29
@@ -39,42 +40,50 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
 
 
 def open_source(path: Path, field: str | None = None) -> Source:
-    """Image and hash of a file; an unchanged file is decoded once while it stays in the small cache."""
+    """Image and hash of a file; an unchanged file is decoded once while it stays in the small cache.
+
+    The file is read in a process of its own (``guard``).
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        about = os.stat(path)
+        key = (str(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+        if (kept := _CACHE.get(key)) is not None:
+            return kept
+        source = Source(*guard.read(path))
     except FileNotFoundError:
         raise RecordError("file-not-found", "file not found", field) from None
     except OSError:
         raise RecordError("unreadable", "the file cannot be opened", field) from None
-    try:
-        about = os.fstat(descriptor)
-        key = (str(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
-        if (kept := _CACHE.get(key)) is not None:
-            return kept
-        if not stat.S_ISREG(about.st_mode):
-            raise RecordError("not-regular", "not a regular file", field)
-        if about.st_size == 0:
-            raise RecordError("empty-file", "the file is empty", field)
-        if about.st_size > MAX_FILE_BYTES:
-            raise RecordError("too-large", f"the file is larger than {MAX_FILE_BYTES} bytes", field)
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            data = stream.read(about.st_size)
-    finally:
-        os.close(descriptor)
-    source = Source(_decode_named(data, path, field), hashlib.sha256(data).hexdigest())
+    except RecordError as error:
+        raise RecordError(error.reason, error.message, error.path or field) from None
     _CACHE.put(key, source)
     return source
 
 
-def _decode_named(data: bytes, path: Path, field: str | None) -> Image:
-    """Decode; every failure becomes a RecordError that names ``field`` and quotes nothing."""
+def load(path: Path) -> Source:
+    """Read a file here and now, with no guard: what the process behind ``guard`` does.
+
+    Decoders raise whatever they like on damaged input; all but RecordError is the caller's to translate.
+    """
     try:
-        return decode(data, path)
-    except RecordError as error:
-        raise RecordError(error.reason, error.message, error.path or field) from None
-    except Exception:
-        # Decoders raise whatever they like on damaged input, and their messages quote the file.
-        raise RecordError("decode", "the file cannot be decoded", field) from None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise RecordError("file-not-found", "file not found") from None
+    except OSError:
+        raise RecordError("unreadable", "the file cannot be opened") from None
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise RecordError("not-regular", "not a regular file")
+        if about.st_size == 0:
+            raise RecordError("empty-file", "the file is empty")
+        if about.st_size > MAX_FILE_BYTES:
+            raise RecordError("too-large", f"the file is larger than {MAX_FILE_BYTES} bytes")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(about.st_size)
+    finally:
+        os.close(descriptor)
+    return Source(decode(data, path), hashlib.sha256(data).hexdigest())
 
 
 def decode(data: bytes, path: Path) -> Image:

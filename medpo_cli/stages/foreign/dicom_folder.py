@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from medpo_cli.errors import CannotCreateError, RecordError
-from medpo_cli.imaging import nifti, phi, read
+from medpo_cli.imaging import guard, nifti, phi, read
 from medpo_cli.imaging.image import Image
 from medpo_cli.imaging.window import resolve_window, spread
 from medpo_cli.io.context import Context
@@ -163,7 +163,7 @@ class _Importer:
         if len(unit.paths) > 1:
             return _series(unit.paths)
         if unit.header.burned_in:  # allowed, else it were not here
-            return _allowed(unit.paths[0])
+            return guard.read(unit.paths[0], "unmarked")[0]
         return read.read_image(unit.paths[0])
 
     def _write(self, path: Path, data: bytes) -> str:
@@ -197,16 +197,6 @@ def looked_at(ref: ImageRef, depth: int, settings: Settings) -> ImageRef | list[
     if settings.view == "montage":
         return msgspec.structs.replace(ref, montage=some)
     return [msgspec.structs.replace(ref, frame=index) for index in some]
-
-
-def _allowed(path: Path) -> Image:
-    """A file whose mark of burned-in annotation is set aside."""
-    try:
-        return read.decode(phi.without_mark(path.read_bytes()), path)
-    except RecordError:
-        raise
-    except Exception:
-        raise RecordError("decode", "the file cannot be decoded") from None  # decoders quote the file
 
 
 def _series(paths: list[Path]) -> Image:

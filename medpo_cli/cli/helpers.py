@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("check", rich_help_panel=_HELPERS)(check)
     app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
+    app.command("doctor", rich_help_panel=_HELPERS)(doctor)
 
 
 def import_(
@@ -129,6 +130,27 @@ def schema(
     from medpo_cli.schema.export import run
 
     plain("schema", lambda: run(name, typer.echo))
+
+
+def doctor(
+    model: Annotated[str | None, typer.Option(help="model folder (default: the configured one)")] = None,
+    adapter: Annotated[str | None, typer.Option(help="adapter folder on top")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="also load the model and try it on an image")] = False,
+    device: Annotated[str | None, typer.Option(help="with --deep: auto, cpu, cuda or cuda:N")] = None,
+    quantize: Annotated[Literal["none", "nf4"] | None, typer.Option(help="with --deep: load in 4 bit")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run code that the model folder brings")
+    ] = False,
+    config: Annotated[str | None, typer.Option(help="configuration file (default: ./medpo.toml)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts and bug reports")] = False,
+) -> None:
+    """Is everything there to run? Machine, packages, GPU, settings, model; each problem with its cure."""
+    from medpo_cli.cli import doctor as command
+    from medpo_cli.cli.stage import plain
+
+    flags: dict[str, object] = {"model": model, "adapter": adapter, "device": device, "quantize": quantize}
+    flags["trust_remote_code"] = trust_remote_code or None
+    plain("doctor", lambda: command.run(flags, config, deep=deep, as_json=as_json, say=typer.echo))
 
 
 def demo(

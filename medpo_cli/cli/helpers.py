@@ -5,11 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from medpo_cli.cli import recipe
+
 _HELPERS = "Helpers"
 
 
 def register(app: typer.Typer) -> None:
     """Add the helper commands."""
+    app.command("init", rich_help_panel=_HELPERS)(init)
     app.command("demo", rich_help_panel=_HELPERS)(demo)
     app.command("import", rich_help_panel=_HELPERS)(import_)
     app.command("export", rich_help_panel=_HELPERS)(export)
@@ -17,6 +20,22 @@ def register(app: typer.Typer) -> None:
     app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
     app.command("doctor", rich_help_panel=_HELPERS)(doctor)
+    app.add_typer(recipe.group, name="recipe", rich_help_panel=_HELPERS)
+
+
+def init(
+    output: Annotated[Path, typer.Option("--output", "-o", help="the file")] = Path("medpo.toml"),
+    model: Annotated[str, typer.Option(help="local image-text model folder")] = "",
+    cases: Annotated[str, typer.Option(help="your cases (default: cases.jsonl)")] = "",
+    recipe_name: Annotated[str, typer.Option("--recipe", help="take over the settings of a recipe")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="show every setting, not only the usual ones")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
+) -> None:
+    """Write medpo.toml, commented, for your own model and cases."""
+    from medpo_cli.cli import init as command
+    from medpo_cli.cli.stage import plain
+
+    plain("init", lambda: command.run(output, model, cases, recipe_name, everything=everything, force=force))
 
 
 def import_(

@@ -32,6 +32,7 @@ COMMANDS = [
     "align",
     "eval",
     "demo",
+    "merge",
     "check",
     "show",
     "schema",

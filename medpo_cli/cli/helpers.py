@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("demo", rich_help_panel=_HELPERS)(demo)
     app.command("import", rich_help_panel=_HELPERS)(import_)
     app.command("export", rich_help_panel=_HELPERS)(export)
+    app.command("merge", rich_help_panel=_HELPERS)(merge)
     app.command("check", rich_help_panel=_HELPERS)(check)
     app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
@@ -103,6 +104,19 @@ def export(
     from medpo_cli.cli.stage import plain
 
     plain("export", lambda: command.run_export(form, file, output, root, drop_spans=drop_spans, force=force))
+
+
+def merge(
+    file: Annotated[Path, typer.Argument(metavar="INPUT", help="what the shards read")],
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="what they wrote, in any order")],
+    output: Annotated[str, typer.Option("--output", "-o", help="write records here instead of standard output")] = "-",
+    force: Annotated[bool, typer.Option("--force", help="replace an existing output")] = False,
+) -> None:
+    """Join the outputs of all --shard runs into the one that a single run would have written."""
+    from medpo_cli.cli import merge as command
+    from medpo_cli.cli.stage import plain
+
+    plain("merge", lambda: command.run(file, shards, output, force=force))
 
 
 def check(

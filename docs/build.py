@@ -24,7 +24,24 @@ from medpo_cli.schema.records import RECORDS, Part
 
 REJECTORS = {"RecordError"}
 HERE = Path(__file__).parent
-COMMANDS = ["sample", "edit", "masks", "corrupt", "align", "eval", "demo", "check", "show", "schema"]
+COMMANDS = [
+    "sample",
+    "edit",
+    "masks",
+    "corrupt",
+    "align",
+    "eval",
+    "demo",
+    "merge",
+    "check",
+    "show",
+    "schema",
+    "init",
+    "recipe",
+    "recipe ls",
+    "recipe cp",
+    "doctor",
+]
 NOTE = "<!-- Made by `make docs` from the code; do not edit. -->\n\n"
 
 MEANING = {

@@ -5,22 +5,38 @@ from typing import Annotated, Literal
 
 import typer
 
-from medpo_cli.cli.recipe_tune import tune
+from medpo_cli.cli import recipe
 
 _HELPERS = "Helpers"
 
 
 def register(app: typer.Typer) -> None:
     """Add the helper commands."""
+    app.command("init", rich_help_panel=_HELPERS)(init)
     app.command("demo", rich_help_panel=_HELPERS)(demo)
     app.command("import", rich_help_panel=_HELPERS)(import_)
     app.command("export", rich_help_panel=_HELPERS)(export)
+    app.command("merge", rich_help_panel=_HELPERS)(merge)
     app.command("check", rich_help_panel=_HELPERS)(check)
     app.command("show", rich_help_panel=_HELPERS)(show)
     app.command("schema", rich_help_panel=_HELPERS)(schema)
-    recipe = typer.Typer(help="Recipes: which run's settings to keep.", no_args_is_help=True)
-    recipe.command("tune")(tune)
-    app.add_typer(recipe, name="recipe", rich_help_panel=_HELPERS)
+    app.command("doctor", rich_help_panel=_HELPERS)(doctor)
+    app.add_typer(recipe.group, name="recipe", rich_help_panel=_HELPERS)
+
+
+def init(
+    output: Annotated[Path, typer.Option("--output", "-o", help="the file")] = Path("medpo.toml"),
+    model: Annotated[str, typer.Option(help="local image-text model folder")] = "",
+    cases: Annotated[str, typer.Option(help="your cases (default: cases.jsonl)")] = "",
+    recipe_name: Annotated[str, typer.Option("--recipe", help="take over the settings of a recipe")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="show every setting, not only the usual ones")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
+) -> None:
+    """Write medpo.toml, commented, for your own model and cases."""
+    from medpo_cli.cli import init as command
+    from medpo_cli.cli.stage import plain
+
+    plain("init", lambda: command.run(output, model, cases, recipe_name, everything=everything, force=force))
 
 
 def import_(
@@ -90,6 +106,19 @@ def export(
     plain("export", lambda: command.run_export(form, file, output, root, drop_spans=drop_spans, force=force))
 
 
+def merge(
+    file: Annotated[Path, typer.Argument(metavar="INPUT", help="what the shards read")],
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="what they wrote, in any order")],
+    output: Annotated[str, typer.Option("--output", "-o", help="write records here instead of standard output")] = "-",
+    force: Annotated[bool, typer.Option("--force", help="replace an existing output")] = False,
+) -> None:
+    """Join the outputs of all --shard runs into the one that a single run would have written."""
+    from medpo_cli.cli import merge as command
+    from medpo_cli.cli.stage import plain
+
+    plain("merge", lambda: command.run(file, shards, output, force=force))
+
+
 def check(
     file: Annotated[Path, typer.Argument(help="JSONL file of any medpo records")],
     root: Annotated[Path | None, typer.Option(help="folder that paths are relative to")] = None,
@@ -134,6 +163,27 @@ def schema(
     from medpo_cli.schema.export import run
 
     plain("schema", lambda: run(name, typer.echo))
+
+
+def doctor(
+    model: Annotated[str | None, typer.Option(help="model folder (default: the configured one)")] = None,
+    adapter: Annotated[str | None, typer.Option(help="adapter folder on top")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="also load the model and try it on an image")] = False,
+    device: Annotated[str | None, typer.Option(help="with --deep: auto, cpu, cuda or cuda:N")] = None,
+    quantize: Annotated[Literal["none", "nf4"] | None, typer.Option(help="with --deep: load in 4 bit")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run code that the model folder brings")
+    ] = False,
+    config: Annotated[str | None, typer.Option(help="configuration file (default: ./medpo.toml)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts and bug reports")] = False,
+) -> None:
+    """Is everything there to run? Machine, packages, GPU, settings, model; each problem with its cure."""
+    from medpo_cli.cli import doctor as command
+    from medpo_cli.cli.stage import plain
+
+    flags: dict[str, object] = {"model": model, "adapter": adapter, "device": device, "quantize": quantize}
+    flags["trust_remote_code"] = trust_remote_code or None
+    plain("doctor", lambda: command.run(flags, config, deep=deep, as_json=as_json, say=typer.echo))
 
 
 def demo(

@@ -56,7 +56,7 @@ def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
 
 
 def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
-    kind, description = _stripped(field.type)
+    kind, description = _stripped(field.type)[0], described(field)
     flag = "--" + field.name.replace("_", "-")
     flags = _SHORT.get(field.name, [flag])
     if kind is bool:
@@ -65,8 +65,6 @@ def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
     metavar = "" if kind is bool else None
     if get_origin(kind) is Literal:
         metavar = "<choice>"
-        *first, last = get_args(kind)
-        description += f" ({', '.join(first)} or {last})"
     if kind is not bool and field.default not in (None, ""):
         description += f" [default: {field.default}]"
     # typer would read the brackets as rich markup.
@@ -79,6 +77,15 @@ def _option(field: msgspec.structs.FieldInfo, panel: str) -> inspect.Parameter:
         rich_help_panel=panel,
     )
     return _parameter(field.name, kind, default)
+
+
+def described(field: msgspec.structs.FieldInfo) -> str:
+    """What a setting means, with its choices."""
+    kind, description = _stripped(field.type)
+    if get_origin(kind) is Literal:
+        *first, last = get_args(kind)
+        description += f" ({', '.join(first)} or {last})"
+    return description
 
 
 def _is_table(field: msgspec.structs.FieldInfo) -> bool:

@@ -21,10 +21,11 @@ from medpo_cli.errors import BadInputError, ExitCode, MedpoError, OutputError, R
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import remove_leftovers
 from medpo_cli.io.log import Messages
-from medpo_cli.io.manifest import Manifest, run_id
+from medpo_cli.io.manifest import Manifest, config_digest, run_id
 from medpo_cli.io.output import FileOutput, Output
 from medpo_cli.io.paths import prefix_between, rebase
 from medpo_cli.io.rank import is_follower
+from medpo_cli.io.shard import Shard
 from medpo_cli.io.stream import RecordReader, describe
 from medpo_cli.schema.records import End, Record, Reject
 
@@ -60,8 +61,12 @@ class Session:
             allow_outside=self.stream.allow_outside,
             deadline=time.monotonic() + 60 * limit if limit else None,
         )
-        self._reader = RecordReader(source.stream, source.name, source.accept, self._reject)
+        self._shard = Shard.named(getattr(settings.stage, "shard", ""), getattr(settings.stage, "cases_together", 1))
+        self._arrived = 0
+        self._reader = RecordReader(source.stream, source.name, source.accept, self._reject_while_reading)
         config = msgspec.to_builtins(settings.stage)
+        # All shards of a run, and the run in one piece, bear the same name.
+        self._run_digest = config_digest(config | {"shard": ""} if "shard" in config else config)
         self.manifest = Manifest(name, sys.argv[1:], config, self._output_root)
 
     def _natural_root(self) -> Path:
@@ -81,7 +86,10 @@ class Session:
     def records(self) -> Iterator[Any]:
         """The usable input records; raises BadInputError if ``--require-end`` is not met."""
         for record in self._reader:
-            yield rebase(record, self._prefix)
+            mine = self._shard.holds(self._arrived)
+            self._arrived += 1
+            if mine:
+                yield rebase(record, self._prefix)
         if not self._reader.complete:
             cause = f"{self.source.name} ends without an end record after line {self._reader.line}"
             if self.stream.require_end:
@@ -89,6 +97,11 @@ class Session:
             self.messages("warning", f"{cause} (written by hand, or cut off? --require-end refuses it)")
 
     # --- bad records -------------------------------------------------------------------------
+
+    def _reject_while_reading(self, line: int, identifier: str | None, error: RecordError) -> None:
+        """A line that is no usable record is counted by one shard: that of the next usable one."""
+        if self._shard.holds(self._arrived):
+            self._reject(line, identifier, error)
 
     def _reject_in_stage(self, identifier: str | None, error: RecordError) -> None:
         self._reject(self._reader.lines.get(identifier or "", self._reader.line), identifier, error)
@@ -144,7 +157,7 @@ class Session:
 
     def end(self, output: Output) -> End:
         """The end record of this run; its run id is the same for the same input and settings."""
-        run = run_id(self.name, self.manifest.digest, self._reader.sha256)
+        run = run_id(self.name, self._run_digest, self._reader.sha256)
         return End(stage=self.name, run=run, records=output.count, rejected=self.rejected)
 
     def close(self, manifest: Path | None, code: int, **facts: Any) -> None:

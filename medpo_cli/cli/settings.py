@@ -49,15 +49,15 @@ def _line(key: str, value: object, width: int, source: str) -> str:
     if value is None:
         # TOML has no null, and "" would be refused where a number belongs: a comment can be pasted back.
         return f"{'# ' + key:<{width}}= {'(method default)':<24} # {source}"
-    return f"{key:<{width}}= {_toml(value):<24} # {source}"
+    return f"{key:<{width}}= {toml(value):<24} # {source}"
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
     """A value as TOML writes it; tables in one line."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {_toml(inner)}' for key, inner in value.items())}}}"
+        return f"{{{', '.join(f'{key} = {toml(inner)}' for key, inner in value.items())}}}"
     return msgspec.json.encode(value).decode()
 
 

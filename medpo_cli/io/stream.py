@@ -115,6 +115,7 @@ class RecordReader:
     Attributes:
         lines: line number of each id read lately, for messages about a record further down the stage.
         complete: True once the input ended with an end record.
+        end: the end record read last.
         sha256: hex digest of the bytes read so far.
     """
 
@@ -132,6 +133,7 @@ class RecordReader:
         self._reject = reject
         self._seen: dict[str, int] = {}
         self.complete = False
+        self.end: End | None = None
 
     @property
     def sha256(self) -> str:
@@ -163,6 +165,7 @@ class RecordReader:
                 self.complete = False
                 continue
             self.complete = isinstance(record, End)
+            self.end = record if isinstance(record, End) else self.end
             if not self.complete and self._usable(record):
                 yield record
 

@@ -10,6 +10,14 @@ from msgspec import Meta
 
 from medpo_cli.schema.objectives import AnyTerm
 
+ShardName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([1-9][0-9]*/[1-9][0-9]*)?$",
+        description="I/N, such as 2/8: the I-th of N equal parts of the input; medpo merge joins the outputs",
+    ),
+]
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of all settings."""
@@ -42,6 +50,23 @@ class SampleConfig(ModelSettings, frozen=True, kw_only=True):
     endpoint: Annotated[str, Meta(description="OpenAI-compatible base URL instead of a local model")] = ""
     endpoint_model: Annotated[str, Meta(description="model name sent to the endpoint")] = ""
     allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
+    shard: ShardName = ""
+
+    def __post_init__(self) -> None:
+        """A shard's number is one of its total."""
+        check_shard(self.shard)
+
+    @property
+    def cases_together(self) -> int:
+        """Cases whose answers are generated together: what their numbers are the same in."""
+        return max(1, self.batch // self.n)
+
+
+def check_shard(name: str) -> None:
+    """Raise ValueError for a shard above its total."""
+    number, _, total = name.partition("/")
+    if name and int(number) > int(total):
+        raise ValueError(f"shard: {name} is above its total; the last one is {total}/{total}")
 
 
 class EditConfig(ModelSettings, frozen=True, kw_only=True):
@@ -135,6 +160,11 @@ class MasksConfig(ModelSettings, frozen=True, kw_only=True):
         bool, Meta(description="show a case's volume at the slice with most of its regions (masks only)")
     ] = False
     folder: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "masks"
+    shard: ShardName = ""
+
+    def __post_init__(self) -> None:
+        """A shard's number is one of its total."""
+        check_shard(self.shard)
 
 
 class CorruptConfig(Settings, frozen=True, kw_only=True):
@@ -186,9 +216,11 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
     images: Annotated[str, Meta(description="folder under the root for the NIfTI files")] = "corrupted"
     jobs: Annotated[int, Meta(ge=1, le=256, description="worker processes; the output does not depend on it")] = 1
     seed: Annotated[int, Meta(ge=0, description="run seed of noise and texture")] = 0
+    shard: ShardName = ""
 
     def __post_init__(self) -> None:
-        """A tell is a ratio, and at 1 nothing would pass."""
+        """A tell is a ratio, and at 1 nothing would pass; a shard's number is one of its total."""
+        check_shard(self.shard)
         if 0 < self.max_tell <= 1:
             raise ValueError("max_tell: above 1 (region and surroundings alike), or 0 for no limit")
 

@@ -56,7 +56,7 @@ def run(records: Iterable[Case], config: SampleConfig, context: Context) -> Iter
     arriving, views = iter(records), Views(context)
     answerer: Answerer | None = None
     context.progress.start("sample")
-    while cases := list(islice(arriving, max(1, config.batch // config.n))):
+    while cases := list(islice(arriving, config.cases_together)):
         context.check_time()
         answerer = answerer or open_answerer(config, decoding, context)
         questions = list(_questions(cases, config.seed, views, context))

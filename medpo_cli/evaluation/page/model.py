@@ -123,6 +123,7 @@ class Page:
         rows: of the headline table; empty on a page of cases only.
         errors: rows of the chart of errors by kind.
         grounding: charts of lesion against control as (heading, rows).
+        calibration: reliability and risk over coverage of yes/no questions.
         training: curves of the run that made the adapter.
         cases: those embedded.
         total: cases there were; more than ``cases`` is said on the page.
@@ -139,6 +140,7 @@ class Page:
     rows: tuple[Row, ...] = ()
     errors: tuple[Row, ...] = ()
     grounding: tuple[tuple[str, tuple[Row, ...]], ...] = ()
+    calibration: tuple[Lines, ...] = ()
     training: tuple[Lines, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -64,6 +64,7 @@ def render(page: Page) -> str:
         "sections": sections(page.rows),
         "errors": _bars(page.errors),
         "grounding": [(title, _bars(rows)) for title, rows in page.grounding],
+        "calibration": [plot(lines) for lines in page.calibration],
         "training": [plot(lines) for lines in page.training],
         "plot_size": (WIDTH, HEIGHT),
         "cases": cases,

@@ -7,6 +7,7 @@ from pathlib import Path
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.headline import KINDS, Row, headline, shortcuts
 from medpo_cli.evaluation.items import kind_of
+from medpo_cli.evaluation.page.calibration import calibration
 from medpo_cli.evaluation.page.model import Answer, CaseView, Chip, Page
 from medpo_cli.evaluation.page.pictures import pictures_of
 from medpo_cli.evaluation.page.render import write_page
@@ -97,6 +98,7 @@ def results_page(
         rows=tuple(headline(summaries, extra=shortcuts(summaries))),
         errors=tuple(_measured(headline(summaries, [f"report.{name}" for name in _ERRORS]))),
         grounding=tuple((KINDS[rows[0].measure.kind], tuple(rows)) for rows in flips if rows),
+        calibration=calibration(summaries),
         training=training_curves(training),
         facts=_facts(summaries, config),
         notes=_NOTES,

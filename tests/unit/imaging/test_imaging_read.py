@@ -48,6 +48,17 @@ def test_a_sibling_with_the_same_stem_is_not_read(tmp_path: Path) -> None:
         ("a.nrrd", b"NRRD0004\ntype: uchar\nsizes: 99999 99999 9999\n\n", "too-large"),
         ("a.nrrd", b"NRRD0004\ntype: uchar\nsizes: x\n\n", "bad-header"),
         ("a.mhd", b"ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementDataFile = /etc/passwd\n", "detached-header"),
+        (
+            "a.mha",
+            b"NDims = 2\nDimSize = 2 2\nElementDataFile=/etc/passwd\nElementDataFile = LOCAL\n",
+            "detached-header",
+        ),
+        ("a.mha", b"ObjectType = Image\nDimSize = 2 2\nElementDataFile = LOCALS\n", "detached-header"),
+        (
+            "a.mha",
+            b"NDims = 2\nDimSize = 9 9\nElementNumberOfChannels = 99999999\nElementDataFile = LOCAL\n",
+            "too-large",
+        ),
         ("a.mha", b"ObjectType = Image\nDimSize = 9999999 99999\nElementDataFile = LOCAL\n", "too-large"),
     ],
 )

@@ -37,6 +37,7 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "a.mha": _itk,
     "a.png": lambda path: png(path, PICTURE),
     "a.jpg": _jpeg,
+    "a.tif": _jpeg,
 }
 
 

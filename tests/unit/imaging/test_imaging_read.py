@@ -42,7 +42,7 @@ def test_a_sibling_with_the_same_stem_is_not_read(tmp_path: Path) -> None:
         ("a.nii", b"hello" * 100, "bad-header"),
         ("a.png", b"hello" * 100, "unsupported-format"),
         ("a.gif", b"GIF89a" + bytes(50), "unsupported-format"),
-        ("a.tif", b"II*\0" + bytes(50), "unsupported-format"),
+        ("a.tif", b"II*\0" + bytes(50), "decode"),
         ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(30), "truncated"),
         ("a.nhdr", b"NRRD0004\nsizes: 4 4\ndata file: /etc/passwd\n\n", "detached-header"),
         ("a.nrrd", b"NRRD0004\ntype: uchar\nsizes: 99999 99999 9999\n\n", "too-large"),

@@ -13,7 +13,7 @@ from medpo_cli.schema.records import Window
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
-Kind = Literal["dicom", "nifti", "png", "jpeg", "nrrd", "mha"]
+Kind = Literal["dicom", "nifti", "png", "jpeg", "tiff", "nrrd", "mha"]
 
 MAX_SAMPLES = 2**28
 """Largest decoded image in samples (voxels times channels)."""

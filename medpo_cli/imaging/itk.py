@@ -87,17 +87,19 @@ def guard_nrrd(data: bytes) -> None:
 def guard_mha(data: bytes) -> None:
     """Check the text header of a MetaImage file, and the checksum of compressed voxels."""
     head, local, body = data.partition(b"ElementDataFile = LOCAL")
-    if not local or len(head) > MAX_HEADER:
+    # MetaIO stops at the first such line in whatever spelling; a second one would only hide it from this check.
+    elsewhere = b"elementdatafile" in head.lower() or not body.startswith((b"\n", b"\r\n"))
+    if not local or elsewhere or len(head) > MAX_HEADER:
         raise RecordError("detached-header", "header and voxels must be in one file (ElementDataFile = LOCAL)")
     fields = dict(_lines(head, b"="))
     if b"dimsize" not in fields:
         raise RecordError("bad-header", "the MetaImage header is incomplete")
-    samples = _product(fields[b"dimsize"])
+    samples = _product(fields[b"dimsize"]) * _product(fields.get(b"elementnumberofchannels", b"1"))
     check_samples(samples)
     if fields.get(b"compresseddata", b"").lower() == b"true":
         stream = zlib.decompressobj()
         try:
-            stream.decompress(body.lstrip(b"\r").removeprefix(b"\n"), samples * 8 * 3 + 1)
+            stream.decompress(body.lstrip(b"\r").removeprefix(b"\n"), samples * 8 + 1)
         except zlib.error:
             raise RecordError("decode", "the compressed voxels are damaged") from None
         if not stream.eof:

@@ -1,4 +1,4 @@
-"""PNG and JPEG through Pillow, with the formats named and sizes checked before pixels.
+"""PNG, JPEG and single TIFF pictures through Pillow, with the formats named and sizes checked before pixels.
 
 16-bit greys never pass through Pillow's mode conversion, which saturates them.
 """
@@ -16,12 +16,14 @@ MAX_PIXELS = 89_478_485
 """Pillow's own limit for a picture (a quarter of a GiB as RGB)."""
 ORIENTATION = 0x0112
 """EXIF tag: how the camera was held."""
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
+"""TIFF 6.0 tags."""
 END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum; Pillow reads on without it."""
 
 
 def decode(data: bytes, kind: Kind) -> Image:
-    """Image of a PNG or JPEG file's bytes; transparency is dropped, palette and CMYK become RGB.
+    """Image of a PNG, JPEG or TIFF file's bytes; transparency is dropped, palette and CMYK become RGB.
 
     Raises:
         RecordError: ``too-large``, ``truncated``, ``exif-orientation``, ``unsupported-format``, ``decode``.
@@ -42,13 +44,23 @@ def _image(picture: Pillow.Image, kind: Kind) -> Image:
     if picture.width * picture.height > MAX_PIXELS:
         raise RecordError("too-large", f"the picture has more than {MAX_PIXELS} pixels")
     if getattr(picture, "n_frames", 1) > 1:
-        raise RecordError("unsupported-format", "an animated picture")
+        raise RecordError("unsupported-format", "more than one picture in the file")
     # Rotating here would move the picture under its mask, so a turned picture is refused.
     if picture.getexif().get(ORIENTATION, 1) not in (0, 1):
         raise RecordError("exif-orientation", "the EXIF orientation is not upright; save the picture rotated")
+    if kind == "tiff":
+        _check_tiff(picture)
     pixels = _pixels(picture)
     array = pixels.transpose(1, 0, *range(2, pixels.ndim))[:, :, None]
     return Image(array=frozen(array), kind=kind)
+
+
+def _check_tiff(picture: Pillow.Image) -> None:
+    """Refuse what would come back as other values than stored: over 16 bits, signed, 16-bit with white as 0."""
+    tags = dict(picture.tag_v2)  # type: ignore[attr-defined]
+    bits, sign = max(tags.get(BITS, (1,))), max(tags.get(SAMPLE_FORMAT, (1,)))
+    if bits > 16 or sign != 1 or (bits == 16 and tags.get(PHOTOMETRIC) == 0):
+        raise RecordError("unsupported-format", "a TIFF that is not unsigned grey or RGB of at most 16 bits")
 
 
 def _pixels(picture: Pillow.Image) -> Array:

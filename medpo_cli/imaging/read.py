@@ -97,7 +97,7 @@ def decode(data: bytes, path: Path) -> Image:
         from medpo_cli.imaging import dicom
 
         return dicom.decode(data)
-    if kind in ("png", "jpeg"):
+    if kind in ("png", "jpeg", "tiff"):
         from medpo_cli.imaging import raster
 
         return raster.decode(data, kind)
@@ -117,6 +117,8 @@ def sniff(data: bytes, path: Path) -> Kind:
             return kind
     if data[128:132] == b"DICM":
         return "dicom"
+    if data.startswith(_TIFF):  # A DICOM file may start as one, too (PS3.10 section 7.1).
+        return "tiff"
     if int.from_bytes(data[:4], "little") in (348, 540) or int.from_bytes(data[:4], "big") in (348, 540):
         return "nifti"
     if data[:2] in (b"\x08\x00", b"\x02\x00") and data[2:4] < b"\x80\x00":
@@ -125,9 +127,10 @@ def sniff(data: bytes, path: Path) -> Kind:
         raise RecordError("not-dicom", "the file does not hold DICOM data")
     if path.suffix.lower() == ".nii":
         raise RecordError("bad-header", "not a NIfTI-1 header")
-    raise RecordError("unsupported-format", "not a DICOM, NIfTI, PNG, JPEG, NRRD or MHA file")
+    raise RecordError("unsupported-format", "not a DICOM, NIfTI, PNG, JPEG, TIFF, NRRD or MHA file")
 
 
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAGIC: dict[Kind, tuple[bytes, ...]] = {
     "png": (b"\x89PNG\r\n\x1a\n",),
     "jpeg": (b"\xff\xd8\xff",),

@@ -111,7 +111,7 @@ def _file_mask(region: Region, image: Image, context: Context, field: str) -> Ma
         raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
     if not same_grid(image, other):
         raise RecordError("geometry-mismatch", "mask and image do not share one grid", f"{field}.mask")
-    return select(labels_of(other, field), region.mask.value, field, soft=other.kind == "png")
+    return select(labels_of(other, field), region.mask.value, field, soft=other.kind in ("png", "tiff"))
 
 
 def labels_of(mask: Image, field: str) -> Array:

@@ -78,6 +78,26 @@ def test_bombs_are_refused_before_pixels() -> None:
     assert reason(encoded(Pillow.new("1", (12_000, 12_000)))) == "too-large"
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_a_tiff_keeps_its_values(dtype: type, compression: str) -> None:
+    values = (np.arange(12).reshape(3, 4) * 5).astype(dtype) * (1 if dtype is np.uint8 else 1000)
+    image = decode(encoded(Pillow.fromarray(values), "TIFF", compression=compression), "tiff")
+    assert image.array.dtype == dtype
+    np.testing.assert_array_equal(image.array[:, :, 0], values.T)
+
+
+def test_tiff_colour_stacks_and_deep_pixels() -> None:
+    colour = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    np.testing.assert_array_equal(
+        decode(encoded(Pillow.fromarray(colour), "TIFF"), "tiff").array[:, :, 0], colour.transpose(1, 0, 2)
+    )
+    page = Pillow.fromarray(np.zeros((3, 4), np.uint8))
+    assert reason(encoded(page, "TIFF", save_all=True, append_images=[page]), "tiff") == "unsupported-format"
+    for deep in (np.float32, np.int32):
+        assert reason(encoded(Pillow.fromarray(np.ones((3, 4), deep)), "TIFF"), "tiff") == "unsupported-format"
+
+
 def test_turned_pictures_and_animations_are_refused() -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6

@@ -192,10 +192,12 @@ def test_a_signal_in_the_middle_of_a_step_saves_the_steps_before(
 ) -> None:
     steps = align.run(PAIRS, config(root), Context(root), output=tmp_path / "x")
     next(steps)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with monkeypatch.context() as patch:
         patch.setattr("medpo_cli.training.engine.Engine.accumulate", lambda *_: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             next(steps)
+    signal.signal(signal.SIGINT, before)
     assert [path.name for path in (tmp_path / "x.checkpoints").iterdir()] == ["step-000001"]
     rest = list(align.run(PAIRS, config(root), Context(root), output=tmp_path / "x", resume=True))
     assert [step.step for step in rest] == [2, 3]

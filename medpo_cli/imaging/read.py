@@ -27,7 +27,7 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
     """Read one image file of any supported format.
 
     Args:
-        path: a regular file.
+        path: a regular file, or a folder with the slices of one DICOM series.
         frame: keep only this index of the third axis (a picture without patient position).
         field: JSON path that errors name.
 
@@ -39,7 +39,9 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
 
 
 def open_source(path: Path, field: str | None = None) -> Source:
-    """Image and hash of a file; an unchanged file is decoded once while it stays in the small cache."""
+    """Image and hash of a file or series folder; decoded once while it is unchanged and in the small cache."""
+    if os.path.isdir(path):
+        return _open_folder(path, field)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -62,6 +64,23 @@ def open_source(path: Path, field: str | None = None) -> Source:
     finally:
         os.close(descriptor)
     source = Source(_decode_named(data, path, field), hashlib.sha256(data).hexdigest())
+    _CACHE.put(key, source)
+    return source
+
+
+def _open_folder(folder: Path, field: str | None) -> Source:
+    from medpo_cli.imaging import series
+
+    try:
+        paths = series.files_of(folder)
+        key = (str(folder), *((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+        if (kept := _CACHE.get(key)) is not None:
+            return kept
+        source = Source(*series.read_series(paths))
+    except OSError:
+        raise RecordError("unreadable", "the folder cannot be read", field) from None
+    except RecordError as error:
+        raise RecordError(error.reason, error.message, error.path or field) from None
     _CACHE.put(key, source)
     return source
 

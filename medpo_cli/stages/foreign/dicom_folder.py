@@ -5,7 +5,6 @@ Files are numbered as ``find . -type f | LC_ALL=C sort`` in the folder would; no
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from medpo_cli.errors import CannotCreateError, RecordError
-from medpo_cli.imaging import nifti, phi, read
+from medpo_cli.imaging import nifti, phi, read, series
 from medpo_cli.imaging.image import Image
 from medpo_cli.imaging.window import resolve_window, spread
 from medpo_cli.io.context import Context
@@ -78,8 +77,8 @@ def run(folder: Path, key: Key, settings: Settings, context: Context) -> Iterato
         key: makes ids (of SOP instance or series) and groups (of the patient).
         settings: see there.
         context: root, reject sink (id: the case's, else a keyed hash of the path), progress. Codes:
-            ``burned-in``, ``secondary-capture``, ``duplicate-id``, ``no-uid``, ``series-unsupported``, those
-            of ``phi.read_header`` and of reading an image.
+            ``burned-in``, ``secondary-capture``, ``duplicate-id``, ``no-uid``, those of
+            ``phi.read_header`` and of reading an image or a series.
     """
     worker = _Importer(folder, key, settings, context)
     context.progress.start("import")
@@ -161,7 +160,7 @@ class _Importer:
 
     def _image(self, unit: Unit) -> Image:
         if len(unit.paths) > 1:
-            return _series(unit.paths)
+            return series.read_series(unit.paths, _unmarked if self._settings.allow_burned_in else Path.read_bytes)[0]
         if unit.header.burned_in:  # allowed, else it were not here
             return _allowed(unit.paths[0])
         return read.read_image(unit.paths[0])
@@ -199,30 +198,15 @@ def looked_at(ref: ImageRef, depth: int, settings: Settings) -> ImageRef | list[
     return [msgspec.structs.replace(ref, frame=index) for index in some]
 
 
+def _unmarked(path: Path) -> bytes:
+    return phi.without_mark(path.read_bytes())
+
+
 def _allowed(path: Path) -> Image:
     """A file whose mark of burned-in annotation is set aside."""
     try:
-        return read.decode(phi.without_mark(path.read_bytes()), path)
+        return read.decode(_unmarked(path), path)
     except RecordError:
         raise
     except Exception:
         raise RecordError("decode", "the file cannot be decoded") from None  # decoders quote the file
-
-
-def _series(paths: list[Path]) -> Image:
-    """A volume of the files of one series: a folder of their own goes through the one door.
-
-    Raises:
-        RecordError: what the reader finds; ``series-unsupported`` where it takes no folders.
-    """
-    with tempfile.TemporaryDirectory() as place:
-        for number, path in enumerate(paths):
-            Path(place, f"{number:06}.dcm").symlink_to(path.resolve())
-        try:
-            return read.read_image(Path(place))
-        except RecordError as error:
-            if error.reason != "not-regular":
-                raise
-            raise RecordError(
-                "series-unsupported", "a series of slices is not read as one volume (--slices takes each slice)"
-            ) from None

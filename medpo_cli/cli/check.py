@@ -143,7 +143,7 @@ def _look_for_files(record: Case, context: Context) -> None:
         context.reject(record.id, error)
     for path, field in paths:
         try:
-            context.resolve(path, field)
+            context.resolve(path, field, folder=field.startswith("$.image"))
         except RecordError as error:
             context.reject(record.id, error)
 

@@ -181,12 +181,12 @@ def _image(dataset: Any, stored: Array) -> Image:
         "modality": text(dataset, "Modality")[:2].upper() or None,
     }  # fmt: skip
     if photometric in COLOUR or photometric == PALETTE:
-        return Image(array=frozen(_turn(_colour(dataset, stored, photometric))), **common)
+        return Image(array=frozen(turned(_colour(dataset, stored, photometric))), **common)
     values = dicom_values.modality_values(dataset, stored)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise RecordError("non-finite", "the image holds NaN or infinite values")
     return Image(
-        array=frozen(_turn(values)), inverted=photometric == "MONOCHROME1", window=dicom_values.voi_window(dataset),
+        array=frozen(turned(values)), inverted=photometric == "MONOCHROME1", window=dicom_values.voi_window(dataset),
         padding=_padding(dataset, stored), **common,
     )  # fmt: skip
 
@@ -202,7 +202,7 @@ def _colour(dataset: Any, stored: Array, photometric: str) -> Array:
     return (rgb[..., :3] >> max(bits - 8, 0)).astype(np.uint8)
 
 
-def _turn(array: Array) -> Array:
+def turned(array: Array) -> Array:
     """``[Z, Y, X(, 3)]`` to ``[X, Y, Z(, 3)]``."""
     return array.transpose(2, 1, 0, *range(3, array.ndim))
 
@@ -214,5 +214,5 @@ def _padding(dataset: Any, stored: Array) -> Mask | None:
     first = number(dataset, "PixelPaddingValue")
     last = number(dataset, "PixelPaddingRangeLimit", first)
     low, high = min(first, last), max(first, last)
-    mask: Mask = frozen(_turn((stored >= low) & (stored <= high)))
+    mask: Mask = frozen(turned((stored >= low) & (stored <= high)))
     return mask if mask.any() else None

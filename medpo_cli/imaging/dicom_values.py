@@ -83,12 +83,14 @@ def modality_values(dataset: Any, stored: Array) -> Array:
     shape = (-1, 1, 1)
     if stored.dtype.kind in "iu" and (slopes % 1 == 0).all() and (inters % 1 == 0).all():
         values = stored.astype(np.int64) * slopes.astype(np.int64).reshape(shape)
-        return _narrow(values + inters.astype(np.int64).reshape(shape))
+        return narrow(values + inters.astype(np.int64).reshape(shape))
     return np.asarray(stored * slopes.reshape(shape) + inters.reshape(shape), np.float32)
 
 
-def _narrow(values: Array) -> Array:
-    """int16 where the values fit, else int32, else as they are."""
+def narrow(values: Array) -> Array:
+    """Integers as int16 where they fit, else int32; all else as it is."""
+    if values.dtype.kind == "f":
+        return values
     low, high = values.min(), values.max()
     for limits in (np.iinfo(np.int16), np.iinfo(np.int32)):
         if limits.min <= low and high <= limits.max:
@@ -139,25 +141,53 @@ def geometry(dataset: Any, frames: int) -> Place:
     """
     measures = group(dataset, "PixelMeasuresSequence", 0)
     # ImagerPixelSpacing is at the detector plane: a size of pixels, not of anatomy, but the best there is.
-    rows = decimals(dataset, "PixelSpacing", 2) or decimals(measures, "PixelSpacing", 2)
-    rows = rows or decimals(dataset, "ImagerPixelSpacing", 2)
-    if rows is not None and min(rows) <= 0:
-        raise RecordError("bad-tag", "PixelSpacing is not positive")
     plane = decimals(dataset, "ImageOrientationPatient", 6)
     plane = plane or decimals(group(dataset, "PlaneOrientationSequence", 0), "ImageOrientationPatient", 6)
     positions = [_position(dataset, frame, frames) for frame in range(frames)]
+    rows = _pixel_spacing(dataset, measures)
     if rows is None or plane is None or any(position is None for position in positions):
         spacing = None if rows is None else (_single(rows[1]), _single(rows[0]), 1.0)
         return Place(None, spacing, frames > 1)
-    across, down = np.array(plane[:3]), np.array(plane[3:])
-    if abs(across @ down) > 0.01 or abs(np.linalg.norm(across) - 1) > 0.01 or abs(np.linalg.norm(down) - 1) > 0.01:
-        raise RecordError("bad-tag", "ImageOrientationPatient is not two orthogonal unit vectors")
+    across, down = directions(np.array(plane))
     step = _step(np.array(positions), np.cross(across, down), _thickness(dataset, measures))
     if step is None:
         return Place(None, (_single(rows[1]), _single(rows[0]), 1.0), True)
+    return placed(across, down, np.array(rows), step, np.array(positions[0]))
+
+
+def _pixel_spacing(dataset: Any, measures: Any) -> list[float] | None:
+    """Distance of rows and of columns in mm; 0, which some film digitisers write for want of a size, is unknown."""
+    # ImagerPixelSpacing is at the detector plane: a size of pixels, not of anatomy, but the best there is.
+    holders = ((dataset, "PixelSpacing"), (measures, "PixelSpacing"), (dataset, "ImagerPixelSpacing"))
+    for holder, name in holders:
+        rows = decimals(holder, name, 2)
+        if rows is not None and min(rows) < 0:
+            raise RecordError("bad-tag", f"{name} is negative")
+        if rows is not None and min(rows) > 0:
+            return rows
+    return None
+
+
+def directions(plane: Array) -> tuple[Array, Array]:
+    """Row and column direction ``[3]`` of the six cosines of ImageOrientationPatient; ``bad-tag`` if not valid."""
+    across, down = plane[:3], plane[3:]
+    if abs(across @ down) > 0.01 or abs(np.linalg.norm(across) - 1) > 0.01 or abs(np.linalg.norm(down) - 1) > 0.01:
+        raise RecordError("bad-tag", "ImageOrientationPatient is not two orthogonal unit vectors")
+    return across, down
+
+
+def placed(across: Array, down: Array, rows: Array, step: Array, origin: Array) -> Place:
+    """Place of a volume (PS3.3 C.7.6.2.1.1).
+
+    Args:
+        across: direction of a row ``[3]``, LPS.
+        down: direction of a column ``[3]``, LPS.
+        rows: distance of rows and distance of columns in mm.
+        step: from one slice to the next ``[3]``, LPS mm.
+        origin: centre of the first voxel ``[3]``, LPS mm.
+    """
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = across * rows[1], down * rows[0], step
-    affine[:3, 3] = positions[0]
+    affine[:3, 0], affine[:3, 1], affine[:3, 2], affine[:3, 3] = across * rows[1], down * rows[0], step, origin
     ras = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine).astype(np.float32).astype(np.float64) + 0.0
     return Place(ras, (_single(rows[1]), _single(rows[0]), _single(float(np.linalg.norm(step)))), False)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from medpo_cli.errors import RecordError, UnavailableError
@@ -47,6 +48,18 @@ def read(path: Path, task: wire.Task = "image") -> tuple[Image, str]:
     return image, reply.sha256
 
 
+def read_series(paths: Sequence[Path], *, unmarked: bool = False) -> Image:
+    """The volume of the slices in ``paths``; raises as ``read``, with the codes of ``series.read_series``.
+
+    Args:
+        paths: files of one series in any order.
+        unmarked: set aside marks of burned-in annotation.
+    """
+    _, image = _GUARD.ask("unmarked-series" if unmarked else "series", *paths)
+    assert image is not None  # noqa: S101 - these tasks answer with an image
+    return image
+
+
 def header(path: Path) -> bytes:
     """MessagePack of the ``phi.Header`` of a DICOM file; raises as ``read``."""
     return _GUARD.ask("header", path)[0].value
@@ -67,26 +80,26 @@ class Guard:
         """Process id while one runs."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, task: wire.Task, path: Path) -> tuple[wire.Reply, Image | None]:
+    def ask(self, task: wire.Task, *paths: Path) -> tuple[wire.Reply, Image | None]:
         """The reply to one question, with the image where it has one; raises as ``read``."""
         with self._lock:
             if self._line is None or self._owner != os.getpid():
                 self._start()
             used, self._used = self._used, True
-            reply, image = self._attempt(task, path)
+            reply, image = self._attempt(task, paths)
             # One that has read other files may have been hurt by them: this one is not judged by it.
             if used and reply.refusal and reply.refusal[0] in ("decode-crash", "decode-memory"):
                 self._start()
-                reply, image = self._attempt(task, path)
+                reply, image = self._attempt(task, paths)
         if reply.refusal is not None:
             raise RecordError(*reply.refusal)
         return reply, image
 
-    def _attempt(self, task: wire.Task, path: Path) -> tuple[wire.Reply, Image | None]:
+    def _attempt(self, task: wire.Task, paths: Sequence[Path]) -> tuple[wire.Reply, Image | None]:
         """Ask; where no answer comes the process is ended and the reply says why."""
         failure = None
         try:
-            reply, image = self._exchange(task, path)
+            reply, image = self._exchange(task, paths)
             if reply.refusal and reply.refusal[0] == "decode-memory":
                 self.end()  # What could not be had may be lost in what was.
             return reply, image
@@ -100,13 +113,13 @@ class Guard:
         self.end()
         return wire.Reply(refusal=(failure.reason, failure.message, None)), None
 
-    def _exchange(self, task: wire.Task, path: Path) -> tuple[wire.Reply, Image | None]:
+    def _exchange(self, task: wire.Task, paths: Sequence[Path]) -> tuple[wire.Reply, Image | None]:
         line = self._line
         assert line is not None  # noqa: S101 - ``ask`` has started it
-        seconds = allowed(path)
+        seconds = allowed(paths)
         end = time.monotonic() + seconds
         line.settimeout(STALL)
-        wire.send(line, wire.Question(task, os.fsencode(path.absolute()), seconds))
+        wire.send(line, wire.Question(task, [os.fsencode(path.absolute()) for path in paths], seconds))
         line.settimeout(max(0.001, end - time.monotonic()))
         reply = wire.receive(line, wire.Reply)
         line.settimeout(STALL)
@@ -145,10 +158,10 @@ class Guard:
             process.wait()
 
 
-def allowed(path: Path) -> float:
-    """Seconds that reading a file (or the files of a folder) may take."""
+def allowed(paths: Sequence[Path]) -> float:
+    """Seconds that reading files (or the files of folders) may take."""
     try:
-        parts = path.iterdir() if path.is_dir() else (path,)
+        parts = [part for path in paths for part in (path.iterdir() if path.is_dir() else (path,))]
         size = sum(part.stat().st_size for part in parts)
     except OSError:
         size = 0

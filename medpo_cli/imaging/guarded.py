@@ -60,7 +60,7 @@ def _serve(line: socket.socket, question: wire.Question) -> None:
 def answer(question: wire.Question) -> Answer:
     """What the task makes of the file, or why it makes nothing."""
     try:
-        return _TASKS[question.task](Path(os.fsdecode(question.path)))
+        return _TASKS[question.task](*(Path(os.fsdecode(path)) for path in question.paths))
     except RecordError as error:
         refusal = error
     except MemoryError:
@@ -85,13 +85,33 @@ def _unmarked(path: Path) -> Answer:
     return wire.Reply(image=wire.shown(image)), image
 
 
+def _series(*paths: Path) -> Answer:
+    from medpo_cli.imaging import series
+
+    image, sha256 = series.read_series(list(paths))
+    return wire.Reply(sha256=sha256, image=wire.shown(image)), image
+
+
+def _unmarked_series(*paths: Path) -> Answer:
+    from medpo_cli.imaging import phi, series
+
+    image, _ = series.read_series(list(paths), lambda path: phi.without_mark(path.read_bytes()))
+    return wire.Reply(image=wire.shown(image)), image
+
+
 def _header(path: Path) -> Answer:
     from medpo_cli.imaging import phi
 
     return wire.Reply(value=msgspec.msgpack.encode(phi.load_header(path))), None
 
 
-_TASKS: dict[wire.Task, Callable[[Path], Answer]] = {"image": _image, "unmarked": _unmarked, "header": _header}
+_TASKS: dict[wire.Task, Callable[..., Answer]] = {
+    "image": _image,
+    "unmarked": _unmarked,
+    "series": _series,
+    "unmarked-series": _unmarked_series,
+    "header": _header,
+}
 
 if __name__ == "__main__":
     main()

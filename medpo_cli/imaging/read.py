@@ -28,7 +28,7 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
     """Read one image file of any supported format.
 
     Args:
-        path: a regular file.
+        path: a regular file, or a folder with the slices of one DICOM series.
         frame: keep only this index of the third axis (a picture without patient position).
         field: JSON path that errors name.
 
@@ -40,13 +40,12 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
 
 
 def open_source(path: Path, field: str | None = None) -> Source:
-    """Image and hash of a file; an unchanged file is decoded once while it stays in the small cache.
+    """Image and hash of a file or series folder; decoded once while it is unchanged and in the small cache.
 
-    The file is read in a process of its own (``guard``).
+    It is read in a process of its own (``guard``).
     """
     try:
-        about = os.stat(path)
-        key = (str(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+        key = _key(path)
         if (kept := _CACHE.get(key)) is not None:
             return kept
         source = Source(*guard.read(path))
@@ -60,11 +59,26 @@ def open_source(path: Path, field: str | None = None) -> Source:
     return source
 
 
+def _key(path: Path) -> tuple[object, ...]:
+    """Changes when the file, or any file of the folder, does."""
+    about = os.stat(path)
+    own = (str(path), about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+    if not stat.S_ISDIR(about.st_mode):
+        return own
+    with os.scandir(path) as entries:
+        parts = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries]
+    return (*own, *sorted(parts))
+
+
 def load(path: Path) -> Source:
-    """Read a file here and now, with no guard: what the process behind ``guard`` does.
+    """Read a file or series folder here and now, with no guard: what the process behind ``guard`` does.
 
     Decoders raise whatever they like on damaged input; all but RecordError is the caller's to translate.
     """
+    if path.is_dir():
+        from medpo_cli.imaging import series
+
+        return Source(*series.read_series(series.files_of(path)))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -161,7 +161,8 @@ def grey(image: Image, plane: Array, window: Window | None) -> npt.NDArray[np.ui
 
 def checked_source(ref: ImageRef | MaskRef, context: Context, field: str) -> Source:
     """Open what ``ref`` names: under the root, and with the sha256 it must have."""
-    source = open_source(context.resolve(ref.path, f"{field}.path"), f"{field}.path")
+    path = context.resolve(ref.path, f"{field}.path", folder=isinstance(ref, ImageRef))
+    source = open_source(path, f"{field}.path")
     if ref.sha256 is not None and ref.sha256 != source.sha256:
         raise RecordError("sha256-mismatch", "the file is not the one that the record names", f"{field}.sha256")
     return source

@@ -16,7 +16,7 @@ import numpy as np
 from medpo_cli.imaging.image import MAX_SAMPLES, Array, Grid, Image, Kind
 from medpo_cli.schema.records import Window
 
-Task = Literal["image", "unmarked", "header"]
+Task = Literal["image", "unmarked", "series", "unmarked-series", "header"]
 MAX_HEAD = 2**20
 """Longest message without voxels."""
 MAX_VOXELS = 3 * MAX_SAMPLES
@@ -29,10 +29,10 @@ class BrokenError(Exception):
 
 
 class Question(msgspec.Struct, array_like=True):
-    """A file to read; ``path`` as the file system spells it."""
+    """What to read: one file, or the slices of a series; paths as the file system spells them."""
 
     task: Task
-    path: bytes
+    paths: list[bytes]
     seconds: float
 
 

@@ -87,8 +87,8 @@ class Context:
         if self.out_of_time():
             raise TryLaterError("time limit reached; state saved, run again with --resume")
 
-    def resolve(self, path: str, field: str) -> Path:
-        """Absolute path of a record's ``path``, which must be a regular file inside the root.
+    def resolve(self, path: str, field: str, *, folder: bool = False) -> Path:
+        """Absolute path of a record's ``path``: a regular file inside the root, or with ``folder`` also a folder.
 
         Raises:
             RecordError: ``path-escape``, ``file-not-found`` or ``not-regular``, naming ``field``.
@@ -105,6 +105,6 @@ class Context:
             raise RecordError("path-escape", "path leaves the root (--allow-outside permits it)", field)
         if not found:
             raise RecordError("file-not-found", "file not found under the root", field)
-        if not full.is_file():
+        if not full.is_file() and not (folder and full.is_dir()):
             raise RecordError("not-regular", "not a regular file", field)
         return full

@@ -68,6 +68,32 @@ def dicom(path: Path, dataset: FileDataset) -> Path:
     return path
 
 
+def slices(
+    count: int = 8, step: float = 2.5, plane: tuple[float, ...] = (1, 0, 0, 0, 1, 0), **tags: Any
+) -> list[FileDataset]:
+    """A CT series: slice ``k`` lies ``k * step`` mm along the normal and holds ``k`` in every pixel."""
+    normal = np.cross(plane[:3], plane[3:])
+    made = []
+    for k in range(count):
+        position = [round(float(x), 6) for x in np.array([-10.5, -20.25, 30.0]) + k * step * normal]
+        about = {
+            "SOPInstanceUID": f"1.2.3.{k}", "SeriesInstanceUID": "1.2.9", "StudyInstanceUID": "1.2.8",
+            "FrameOfReferenceUID": "1.2.7", "ImageOrientationPatient": list(plane), "ImagePositionPatient": position,
+            "PixelSpacing": [0.8, 0.7], "SliceThickness": 99, "InstanceNumber": count - k,
+            "RescaleIntercept": -1024, "RescaleSlope": 1,
+        }  # fmt: skip
+        made.append(ct(np.full((16, 12), k, np.uint16), **(about | tags)))
+    return made
+
+
+def series(folder: Path, datasets: list[FileDataset]) -> Path:
+    """``datasets`` as files of ``folder``, named so that their order by name is not that in space."""
+    folder.mkdir(exist_ok=True)
+    for number, dataset in enumerate(datasets):
+        dicom(folder / f"{number * 7 % 10}-{number}.dcm", dataset)
+    return folder
+
+
 def disc(size: int, center: tuple[float, float], radius: float) -> np.ndarray:
     """bool [x, y] of a disc."""
     x, y = np.mgrid[:size, :size]

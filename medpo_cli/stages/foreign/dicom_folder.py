@@ -5,7 +5,6 @@ Files are numbered as ``find . -type f | LC_ALL=C sort`` in the folder would; no
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,8 +77,8 @@ def run(folder: Path, key: Key, settings: Settings, context: Context) -> Iterato
         key: makes ids (of SOP instance or series) and groups (of the patient).
         settings: see there.
         context: root, reject sink (id: the case's, else a keyed hash of the path), progress. Codes:
-            ``burned-in``, ``secondary-capture``, ``duplicate-id``, ``no-uid``, ``series-unsupported``, those
-            of ``phi.read_header`` and of reading an image.
+            ``burned-in``, ``secondary-capture``, ``duplicate-id``, ``no-uid``, those of
+            ``phi.read_header`` and of reading an image or a series.
     """
     worker = _Importer(folder, key, settings, context)
     context.progress.start("import")
@@ -161,7 +160,7 @@ class _Importer:
 
     def _image(self, unit: Unit) -> Image:
         if len(unit.paths) > 1:
-            return _series(unit.paths)
+            return guard.read_series(unit.paths, unmarked=self._settings.allow_burned_in)
         if unit.header.burned_in:  # allowed, else it were not here
             return guard.read(unit.paths[0], "unmarked")[0]
         return read.read_image(unit.paths[0])
@@ -197,22 +196,3 @@ def looked_at(ref: ImageRef, depth: int, settings: Settings) -> ImageRef | list[
     if settings.view == "montage":
         return msgspec.structs.replace(ref, montage=some)
     return [msgspec.structs.replace(ref, frame=index) for index in some]
-
-
-def _series(paths: list[Path]) -> Image:
-    """A volume of the files of one series: a folder of their own goes through the one door.
-
-    Raises:
-        RecordError: what the reader finds; ``series-unsupported`` where it takes no folders.
-    """
-    with tempfile.TemporaryDirectory() as place:
-        for number, path in enumerate(paths):
-            Path(place, f"{number:06}.dcm").symlink_to(path.resolve())
-        try:
-            return read.read_image(Path(place))
-        except RecordError as error:
-            if error.reason != "not-regular":
-                raise
-            raise RecordError(
-                "series-unsupported", "a series of slices is not read as one volume (--slices takes each slice)"
-            ) from None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.imaging_files import ct, dicom, dicom_bytes
+from data.imaging_files import ct, dicom, dicom_bytes, slices
 
 from medpo_cli.errors import CannotCreateError, RecordError
 from medpo_cli.imaging.read import read_image
@@ -152,10 +152,28 @@ def test_slices_are_cases_only_when_asked(source: Path) -> None:
     assert [case.id for case in made] == [KEY("image", f"1.{number}") for number in range(3)]
     made, rejects = imported(source)
     series = KEY("series", "\x001.8")
-    if made:  # the reader takes folders
-        assert [(case.id, ref_of(case).frame) for case in made] == [(series, 1)]
-    else:
-        assert rejects == [(1, "series-unsupported", series)]
+    assert rejects == []
+    assert [(case.id, ref_of(case).frame) for case in made] == [(series, 1)]
+    copy = read_image(source.parent / "out" / ref_of(made[0]).path)
+    assert (copy.shape, copy.spacing) == ((16, 16, 3), (1, 1, 1))
+
+
+def test_a_series_that_is_no_volume_is_one_reject(source: Path) -> None:
+    made = slices(5)
+    for number in (0, 1, 3, 4):
+        dicom(source / f"{number}.dcm", made[number])
+    cases, rejects = imported(source)
+    assert cases == []
+    assert rejects == [(1, "series-gap", KEY("series", "1.2.8\x001.2.9"))]
+
+
+def test_a_marked_series_is_taken_when_allowed(source: Path) -> None:
+    for number, dataset in enumerate(slices(3, BurnedInAnnotation="YES")):
+        dicom(source / f"{number}.dcm", dataset)
+    assert [code for _, code, _ in imported(source)[1]] == ["burned-in"] * 3
+    (case,), rejects = imported(source, allow_burned_in=True)
+    assert rejects == []
+    assert read_image(source.parent / "out" / ref_of(case).path).shape == (12, 16, 3)
 
 
 def test_a_stack_names_the_frame_to_look_at(source: Path) -> None:

@@ -20,19 +20,22 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 
 from medpo_cli.errors import RecordError
-from medpo_cli.imaging import dicom_values
+from medpo_cli.imaging import codecs, dicom_values
 from medpo_cli.imaging.image import Array, Image, Mask, check_samples, frozen
 
 NATIVE = {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 SYNTAXES = {
     *NATIVE, uid.RLELossless, uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1,
-    uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000,
+    uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL, uid.HTJ2K,
 }  # fmt: skip
 """Deflated data sets (bombs) and video are refused before the data set is parsed."""
 GREY = {"MONOCHROME1", "MONOCHROME2"}
 COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 PALETTE = "PALETTE COLOR"
 BITS = {1, 8, 16, 32}
+
+codecs.register()
 
 
 def decode(data: bytes) -> Image:
@@ -158,7 +161,8 @@ def _stored(dataset: Any, frames: int) -> Array:
     """Stored values ``[frames, rows, columns(, 3)]``."""
     if not get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
         raise RecordError(
-            "unsupported-syntax", "no decoder for this compression is installed; save the image uncompressed"
+            "unsupported-syntax",
+            "no decoder for this compression: pip install 'medpo[codecs]', or save it raw",
         )
     try:
         array = pixel_array(dataset)

@@ -9,8 +9,6 @@ from medpo_cli.schema.diagnosis import Diagnosis, error, note, ok, warning
 AREA = "packages"
 EXTRAS = {
     "codecs": "decode JPEG lossless, JPEG-LS, 12-bit JPEG and HTJ2K compressed DICOM",
-    "seg": "read DICOM SEG and RTSTRUCT regions",
-    "text": "BLEU and ROUGE of reports",
     "tensorboard": "align --tensorboard",
 }
 """What the optional packages are for."""

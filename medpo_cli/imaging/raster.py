@@ -18,6 +18,7 @@ ORIENTATION = 0x0112
 """EXIF tag: how the camera was held."""
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 """TIFF 6.0 tags."""
+BLACK_IS_ZERO = 1
 END = b"IEND\xaeB`\x82"
 """Last chunk of a PNG with its checksum; Pillow reads on without it."""
 
@@ -56,11 +57,11 @@ def _image(picture: Pillow.Image, kind: Kind) -> Image:
 
 
 def _check_tiff(picture: Pillow.Image) -> None:
-    """Refuse what would come back as other values than stored: over 16 bits, signed, 16-bit with white as 0."""
+    """Refuse what would come back as other values than stored: over 16 bits, signed, 16-bit colour or white as 0."""
     tags = dict(picture.tag_v2)  # type: ignore[attr-defined]
     bits, sign = max(tags.get(BITS, (1,))), max(tags.get(SAMPLE_FORMAT, (1,)))
-    if bits > 16 or sign != 1 or (bits == 16 and tags.get(PHOTOMETRIC) == 0):
-        raise RecordError("unsupported-format", "a TIFF that is not unsigned grey or RGB of at most 16 bits")
+    if bits > 16 or sign != 1 or (bits == 16 and tags.get(PHOTOMETRIC) != BLACK_IS_ZERO):
+        raise RecordError("unsupported-format", "a TIFF that is neither grey of 8 or 16 bits nor RGB of 8")
 
 
 def _pixels(picture: Pillow.Image) -> Array:

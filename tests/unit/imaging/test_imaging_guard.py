@@ -66,7 +66,7 @@ def test_a_file_is_not_judged_by_a_process_that_others_may_have_hurt(tmp_path: P
         process.end()
 
 
-def test_a_file_that_crashes_every_process_is_refused(tmp_path: Path) -> None:
+def test_the_first_file_of_a_process_that_dies_is_refused(tmp_path: Path) -> None:
     process = Guard()
     path = png(tmp_path / "a.png", PICTURE)
     try:

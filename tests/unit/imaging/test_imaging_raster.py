@@ -98,6 +98,26 @@ def test_tiff_colour_stacks_and_deep_pixels() -> None:
         assert reason(encoded(Pillow.fromarray(np.ones((3, 4), deep)), "TIFF"), "tiff") == "unsupported-format"
 
 
+def _tiff16(samples: int, photometric: int) -> bytes:
+    """A TIFF of 2 x 1 pixels with 16 bits a sample, which Pillow cannot write: all samples are 515."""
+    width, height, size = 2, 1, 4 * samples
+    fields = [
+        (256, width), (257, height), (258, 16 if samples == 1 else 126), (259, 1), (262, photometric), (273, 140),
+        (277, samples), (278, height), (279, size),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, samples if tag == 258 else 1, value, 0) for tag, value in fields)
+    head = b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + b"\0\0\0\0"
+    return (
+        head.ljust(126, b"\0") + struct.pack("<3H", 16, 16, 16).ljust(14, b"\0") + struct.pack("<H", 515) * (size // 2)
+    )
+
+
+def test_deep_tiff_that_pillow_would_change_is_refused() -> None:
+    assert (decode(_tiff16(1, 1), "tiff").array == 515).all()
+    assert reason(_tiff16(1, 0), "tiff") == "unsupported-format"  # white is 0
+    assert reason(_tiff16(3, 2), "tiff") == "unsupported-format"  # RGB would lose its lower bytes
+
+
 def test_turned_pictures_and_animations_are_refused() -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6

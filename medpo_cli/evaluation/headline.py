@@ -10,6 +10,8 @@ from medpo_cli.schema.records import Interval, Summary
 HEADLINE = (
     "report.finding_accuracy",
     "report.all_right",
+    "report.facts_f1",
+    "report.tuples_f1",
     "report.hallucination",
     "report.omission",
     "report.side_error",

@@ -93,6 +93,11 @@ def _report() -> list[Measure]:
         "hallucination", "hallucinated", "absent", "hallucinated, of findings not there", "lower", short="hallucinated"
     )
     table.add("chair", "hallucinated", "asserted", "hallucinated, of findings asserted", "lower")
+    table.add("chair_reports", "hallucinating", "judged", "reports with a hallucinated finding", "lower")
+    table.add("coverage", "covered", "present", "findings there that are asserted")
+    for name, what in (("facts", "finding and status"), ("tuples", "finding, status and all attributes")):
+        shared, both = {f"report.{name}_shared": 2.0}, f"report.{name}_both"
+        table.rows.append(Measure(f"report.{name}_f1", shared, both, f"F1 of facts ({what})", short=f"F1, {what}"))
     table.add("omission", "omitted", "present", "omitted, of findings there", "lower", short="omitted")
     for kind in ("side", "location", "severity", "size"):
         table.add(

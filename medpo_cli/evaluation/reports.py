@@ -126,6 +126,10 @@ def report_counts(
         "asserted": float(sum(row.asserted for row in table)),
         "expected": float(sum(row.expected for row in table)),
         "missing": float(sum(row.expected and not row.said for row in table)),
+        "covered": float(sum(row.truth == "present" and row.asserted for row in table)),
+        "hallucinating": float(any("hallucinated" in row.errors for row in table)),
+        **_agreement("facts", _stated(said), _stated(truth)),
+        **_agreement("tuples", {fact.key for fact in said}, {fact.key for fact in truth}),
     }
     for error in ERRORS:
         name = error if error in ("hallucinated", "omitted", "hedged") else f"{error}_errors"
@@ -135,6 +139,21 @@ def report_counts(
         for row in table
     }
     return {f"report.{name}": value for name, value in counts.items()}, shown
+
+
+def _stated(facts: Iterable[Fact]) -> set[object]:
+    return {(fact.finding, fact.status) for fact in facts}
+
+
+def _agreement(name: str, said: set[object], truth: set[object]) -> dict[str, float]:
+    """What F1 over sets is made of: elements shared, and elements of both; nothing where there is no truth.
+
+    Of many reports 2 * shared / both is the F1 of pooled counts (micro). Unlike in statements, a denial on which
+    the reference is silent is an element too many here.
+    """
+    if not truth:
+        return {f"{name}_shared": 0.0, f"{name}_both": 0.0}
+    return {f"{name}_shared": float(len(said & truth)), f"{name}_both": float(len(said) + len(truth))}
 
 
 def drift(answer: str, base: str) -> float:

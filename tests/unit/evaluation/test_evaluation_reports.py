@@ -116,6 +116,17 @@ def test_words_of_vector_10_hold_two_errors() -> None:
     said = "The heart is mildly enlarged. There is a small right pleural effusion. No pneumothorax."
     counts = _counts(said, truth)
     assert (counts["hallucinated"], counts["side_errors"], counts["right"]) == (1, 1, 1)
+    assert (counts["facts_shared"], counts["facts_both"]) == (2, 6)  # F1 .67: effusion and pneumothorax, of 3 and 3
+    assert (counts["tuples_shared"], counts["tuples_both"]) == (1, 6)  # the effusion is on the other side
+    assert (counts["covered"], counts["present"], counts["hallucinating"]) == (1, 1, 1)
+
+
+def test_facts_without_a_truth_and_said_twice_do_not_count() -> None:
+    silent = _counts("The heart is enlarged.", "Please correlate.")
+    assert (silent["facts_shared"], silent["facts_both"], silent["tuples_both"]) == (0, 0, 0)
+    twice = _counts(TRUTH + " " + TRUTH)
+    assert twice["tuples_shared"] == 5
+    assert twice["tuples_both"] == 10
 
 
 FINDINGS = {
@@ -149,6 +160,11 @@ def test_counts_equal_a_closed_world_twin() -> None:
         assert counts["right"] == 5 - counts["hallucinated"] - counts["omitted"] - sides
         assert counts["absent"] == sum(side is None for side in truth.values())
         assert counts["asserted"] == sum(side is not None for side in said.values())
+        assert counts["covered"] == len(both)
+        assert counts["hallucinating"] == (counts["hallucinated"] > 0)
+        agreed = sum(bool(truth[n]) == bool(said[n]) for n in FINDINGS)
+        assert (counts["facts_shared"], counts["facts_both"]) == (agreed, 10)
+        assert (counts["tuples_shared"], counts["tuples_both"]) == (agreed - sides, 10)
 
 
 def test_statements_keep_labels_whatever_was_said() -> None:

@@ -1,11 +1,13 @@
 """Calibration, risk over coverage and area under ROC against the published vector and brute force."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
 from medpo_cli.evaluation.curves import calibration_error, reliability, risk_area, risk_curve, roc_area
+from medpo_cli.evaluation.grounding import probability_counts
 
 ONE = np.ones((1, 5))
 
@@ -13,6 +15,9 @@ ONE = np.ones((1, 5))
 def test_published_vector() -> None:
     """Vector 17 of the reference page: ECE .37 with 10 bins, Brier .2025 beside it."""
     p, truth = np.array([0.95, 0.85, 0.75, 0.65, 0.55]), np.array([1.0, 1, 0, 1, 0])
+    asked = [probability_counts(math.log(a), math.log(1 - a), bool(b)) for a, b in zip(p, truth, strict=True)]
+    assert np.mean([counts["closed.brier"] for counts in asked]) == pytest.approx(0.2025, abs=1e-12)
+    assert [counts["closed.p_yes"] for counts in asked] == list(p)
     assert calibration_error(p, truth, ONE)[0] == pytest.approx(0.37, abs=1e-12)
     table = reliability(p, truth)
     assert table["low"] == [0.5, 0.6, 0.7, 0.8, 0.9]

@@ -11,10 +11,10 @@ import msgspec
 
 from medpo_cli.demo.recipe import SETTINGS
 from medpo_cli.io.context import Context, Progress
-from medpo_cli.io.output import FileOutput
-from medpo_cli.io.stream import read_all
+from medpo_cli.io.output import write_file
+from medpo_cli.io.stream import read_file
 from medpo_cli.schema.config import CorruptConfig, EditConfig, SampleConfig
-from medpo_cli.schema.records import Case, End, Pair, Record, Sample
+from medpo_cli.schema.records import Case, Pair, Record, Sample
 from medpo_cli.stages.demo import base_model, prepare
 
 OPERATORS: dict[str, dict[str, Any]] = {
@@ -59,7 +59,7 @@ def make(
     folder.mkdir(parents=True, exist_ok=True)
     prepare(folder, domain, images=images, held_out=held_out, split=split, progress=progress)
     if tasks:
-        write(folder / CASES, [case for case in read(folder / CASES, Case) if case.task in tasks])
+        write(folder / CASES, [case for case in read_file(folder / CASES, Case) if case.task in tasks])
     asking = SampleConfig(model=str(base_model(domain)), device="cpu", **SETTINGS["sample"])
     _judge(folder, asking)
 
@@ -72,18 +72,9 @@ def need(folder: Path, name: str) -> Path:
     return path
 
 
-def read(path: Path, kind: type[Any]) -> Iterator[Any]:
-    """All records of a file."""
-    with path.open("rb") as stream:
-        yield from read_all(stream, path.name, (kind,))
-
-
 def write(path: Path, records: Iterable[Record]) -> None:
     """A file of records with its end record; nothing is there until it is whole."""
-    output = FileOutput(path, force=True)
-    for record in records:
-        output.write(record)
-    output.finish(End(stage="demo", run="study", records=output.count, rejected=0))
+    write_file(path, records, stage="demo", run="study")
 
 
 def _context(folder: Path) -> Context:
@@ -94,11 +85,11 @@ def _judge(folder: Path, asking: SampleConfig) -> None:
     from medpo_cli.stages import corrupt, edit, sample
 
     context = _context(folder)
-    cases = [msgspec.structs.replace(case, **BARE) for case in read(folder / CASES, Case)]
+    cases = [msgspec.structs.replace(case, **BARE) for case in read_file(folder / CASES, Case)]
     pictures = list(dict.fromkeys(case.image.path for case in cases))[:JUDGED]
     cases = [case for case in cases if case.image.path in pictures]
     write(folder / "judged.samples.jsonl", sample.run(cases, asking, context))
-    pairs = edit.run(read(folder / "judged.samples.jsonl", Sample), EditConfig(), context)
+    pairs = edit.run(read_file(folder / "judged.samples.jsonl", Sample), EditConfig(), context)
     write(folder / PAIRS, corrupt.run(pairs, CorruptConfig(), context))
 
 
@@ -106,7 +97,7 @@ def _corrupted(folder: Path, name: str) -> Iterator[Record]:
     from medpo_cli.stages import corrupt
 
     settings = CorruptConfig(control=False, images=name.removesuffix(".jsonl"), **OPERATORS[name])
-    pairs: Iterable[Pair] = read(folder / "pairs.jsonl", Pair)
+    pairs: Iterable[Pair] = read_file(folder / "pairs.jsonl", Pair)
     if name in WHOLE:
         pairs = map(_without_regions, pairs)
     yield from corrupt.run(pairs, settings, _context(folder))
@@ -126,7 +117,7 @@ def _lesion_free(folder: Path) -> Iterator[Pair]:
 
     pictures = folder / "lesion-free"
     pictures.mkdir(exist_ok=True)
-    for pair in read(folder / "pairs.v.jsonl", Pair):
+    for pair in read_file(folder / "pairs.v.jsonl", Pair):
         if pair.corrupted is None:
             yield pair
             continue

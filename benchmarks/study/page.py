@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medpo_cli.evaluation.headline import measure_of, number
+from medpo_cli.io.stream import read_file
 from medpo_cli.schema.records import Trial
 from study.arms import METHODS
-from study.data import read
 from study.recipe import BEST
 from study.search import averaged, chosen, floor_of
 from study.table import Kept, arms_down, differences, load, markdown
@@ -71,7 +71,7 @@ def _said(kept: Kept, name: str, key: str) -> str:
 
 def _search(folder: Path) -> str:
     """All trials, the chosen one first, by findings right; what was tried with more seeds as their mean."""
-    trials = list(read(folder / "search.jsonl", Trial))
+    trials = list(read_file(folder / "search.jsonl", Trial))
     best = chosen(trials).run
     means = sorted(averaged(trials), key=lambda one: (one.run != best, -one.metrics[TRADED[0]], one.run))
     head = f"{len(trials)} trials of {len(means)} mixes; specificity of mDPO: {100 * floor_of(trials):.1f}."

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from medpo_cli.cli.settings import toml
+from medpo_cli.io.stream import read_file
 from medpo_cli.schema.records import Trial
-from study.data import OPERATORS, read
+from study.data import OPERATORS
 from study.runs import Arm
 from study.search import chosen
 
@@ -28,18 +30,14 @@ def recipe(best: Trial) -> str:
 
 
 def _lines(values: dict[str, Any]) -> str:
-    return "".join(f"{name} = {_value(value)}\n" for name, value in values.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else repr(float(value))
+    """Settings as lines of TOML; what JSON kept as 1 is 1.0 again."""
+    floats = {name: float(value) for name, value in values.items() if type(value) is int}
+    return "".join(f"{name} = {toml(value)}\n" for name, value in (values | floats).items())
 
 
 def ablation(table: Path) -> Iterator[Arm]:
     """The best mix of a search, then without each of its terms, then under other v'."""
-    best = chosen(list(read(table, Trial)))
+    best = chosen(list(read_file(table, Trial)))
     settings = best.settings or {}
     align, pairs = settings["align"], settings["pairs"]
     yield Arm(BEST, pairs, align)

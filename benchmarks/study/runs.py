@@ -11,10 +11,11 @@ import msgspec
 
 from medpo_cli.demo.recipe import SETTINGS
 from medpo_cli.io.context import Context, Progress
+from medpo_cli.io.stream import read_file
 from medpo_cli.schema.config import AlignConfig, EvalConfig
 from medpo_cli.schema.records import Case, Pair, Score, Step, Summary
 from medpo_cli.stages.demo import base_model
-from study.data import CASES, PAIRS, need, read, write
+from study.data import CASES, PAIRS, need, write
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def run_one(folder: Path, domain: str, arm: Arm | None, seed: int) -> Run:
     path = folder / "runs" / key
     if not path.with_suffix(".pairs.jsonl").exists():
         _make(folder, domain, arm, seed, path)
-    seconds = [step.seconds for step in read(path.with_suffix(".steps.jsonl"), Step)] if arm else []
-    cases, pairs = (read(path.with_suffix(f".{kind}.jsonl"), Score) for kind in ("cases", "pairs"))
+    seconds = [step.seconds for step in read_file(path.with_suffix(".steps.jsonl"), Step)] if arm else []
+    cases, pairs = (read_file(path.with_suffix(f".{kind}.jsonl"), Score) for kind in ("cases", "pairs"))
     return Run(list(cases), list(pairs), sum(seconds))
 
 
@@ -92,12 +93,12 @@ def _make(folder: Path, domain: str, arm: Arm | None, seed: int, path: Path) -> 
         config = msgspec.convert(
             {"model": model, "device": "cpu", **SIZE, "curves": False, **arm.settings, "seed": seed}, AlignConfig
         )
-        pairs = list(read(need(folder, arm.pairs), Pair))
+        pairs = list(read_file(need(folder, arm.pairs), Pair))
         steps = list(align.run(pairs, config, context, output=Path(adapter)))
         write(path.with_suffix(".steps.jsonl"), steps)
     judging = EvalConfig(model=model, adapter=adapter, baseline=False, device="cpu", bootstrap=100, **SETTINGS["eval"])
     for name, kind, suffix in ((CASES, Case, ".cases.jsonl"), (PAIRS, Pair, ".pairs.jsonl")):
-        records = evaluation.run(read(folder / name, kind), judging, context)
+        records = evaluation.run(read_file(folder / name, kind), judging, context)
         write(path.with_suffix(suffix), (one for one in records if not isinstance(one, Summary)))
     for left in (adapter, f"{adapter}.checkpoints"):
         if adapter:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import UsageError
@@ -39,17 +39,19 @@ def read_steps(config: EvalConfig) -> list[Step]:
         return []
     if not config.html:
         raise UsageError("--steps needs --html: its curves are drawn on the page")
-    source = open_file(Path(config.steps), (Step,), "")
-    with source.stream:
-        return cast(list[Step], list(read_all(source.stream, source.name, source.accept)))
+    return list(_records(config.steps, (Step,)))
 
 
 def _read(name: str, config: EvalConfig) -> list[Score]:
     from medpo_cli.evaluation.comparisons import read_run
 
-    source = open_file(Path(name), judged(config), "")
+    return read_run(_records(name, judged(config)), Path(name).name)
+
+
+def _records(name: str, accept: tuple[type[Record], ...]) -> Iterator[Any]:
+    source = open_file(Path(name), accept, "")
     with source.stream:
-        return read_run(read_all(source.stream, source.name, source.accept), Path(name).name)
+        yield from read_all(source.stream, source.name, accept)
 
 
 def _listed(names: str) -> list[str]:

@@ -8,13 +8,11 @@ from typing import Any, get_args
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import BadInputError, CannotCreateError, ExitCode, RecordError, UsageError
 from medpo_cli.io.log import Messages
-from medpo_cli.io.output import FileOutput, Output
+from medpo_cli.io.output import REJECTS, FileOutput, Output, write_file
 from medpo_cli.io.paths import prefix_between, rebase
 from medpo_cli.io.stdout import guard_stdout
-from medpo_cli.io.stream import RecordReader, describe, read_all
-from medpo_cli.schema.records import AnyRecord, End, Record, Reject
-
-REJECTS = ".rejects.jsonl"
+from medpo_cli.io.stream import RecordReader, describe, read_file
+from medpo_cli.schema.records import AnyRecord, End, Reject
 
 
 class Part:
@@ -88,7 +86,7 @@ def run(file: Path, shards: list[Path], output: str, *, force: bool) -> ExitCode
             part.advance()
         target.finish(_end(parts, target.count, lost))
     if rejects is not None and refused:
-        _write(refused, rejects)
+        write_file(rejects, refused, stage=refused[0].stage, run="rejects")
     messages("info", f"{target.count} records of {len(parts)} shards" + (f", {lost} rejected" if lost else ""))
     return ExitCode.REJECTS if lost else ExitCode.DONE
 
@@ -128,20 +126,9 @@ def _end(parts: list[Part], records: int, lost: int) -> End:
 
 def _refused(shards: list[Path]) -> list[Reject]:
     """What the shards rejected, by line of the input."""
-    found: list[Record] = []
+    found: list[Reject] = []
     for path in shards:
         beside = path.with_name(path.name + REJECTS)
         if beside.exists():
-            with beside.open("rb") as stream:
-                found += read_all(stream, beside.name, (Reject,))
-    return sorted((one for one in found if isinstance(one, Reject)), key=lambda one: one.line)
-
-
-def _write(refused: list[Reject], path: Path) -> None:
-    target = FileOutput(path, force=True)
-    try:
-        for reject in refused:
-            target.write(reject)
-        target.finish(End(stage=refused[0].stage, run="rejects", records=len(refused), rejected=0))
-    finally:
-        target.close()
+            found += read_file(beside, Reject)
+    return sorted(found, key=lambda one: one.line)

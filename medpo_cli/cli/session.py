@@ -22,7 +22,7 @@ from medpo_cli.io.context import Context
 from medpo_cli.io.files import remove_leftovers
 from medpo_cli.io.log import Messages
 from medpo_cli.io.manifest import Manifest, config_digest, run_id
-from medpo_cli.io.output import FileOutput, Output
+from medpo_cli.io.output import REJECTS, FileOutput, Output
 from medpo_cli.io.paths import prefix_between, rebase
 from medpo_cli.io.rank import is_follower
 from medpo_cli.io.shard import Shard
@@ -134,7 +134,7 @@ class Session:
         if self._rejects is None:
             target = self.stream.rejects
             if not target and self.settings.output not in ("", "-"):
-                target = self.settings.output.rstrip("/") + ".rejects.jsonl"
+                target = self.settings.output.rstrip("/") + REJECTS
             if not target or self.stream.dry_run:
                 return
             self._rejects = FileOutput(Path(target), force=True)

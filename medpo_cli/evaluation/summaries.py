@@ -112,12 +112,12 @@ def summarise_runs(
     first = next(iter(arms.values()))[0]
     arms = _against_base(arms)
     ratios = [*MEASURES, *_cooccurrences(first), *_parts(first)]
-    drawn = _drawn(arms, ratios, resamples, seed)
+    codes = group_codes([score.group or score.id for score in first])
+    drawn = _drawn(arms, ratios, codes, resamples, seed)
     measures = [*ratios, *WHOLE]
-    codes = _codes(first)
     made = _Made(profile=first[0].profile, seed=seed, versions=versions)
     out = [
-        Summary(arm=name, metrics=_arm_metrics(measures, arm, codes), curves=curves(arm.runs[0], WHOLE) or None, **made)
+        Summary(arm=name, metrics=_arm_metrics(measures, arm, codes), curves=curves(arm.whole[0]) or None, **made)
         for name, arm in drawn.items()
     ]
     base, *others = drawn
@@ -127,9 +127,10 @@ def summarise_runs(
     return out
 
 
-def _drawn(arms: Mapping[str, Runs], measures: Sequence[Measure], resamples: int, seed: int) -> dict[str, _Arm]:
+def _drawn(
+    arms: Mapping[str, Runs], measures: Sequence[Measure], codes: np.ndarray, resamples: int, seed: int
+) -> dict[str, _Arm]:
     """The arms with their sums and draws; every run shares each draw of groups."""
-    codes = _codes(next(iter(arms.values()))[0])
     sums = {name: [_sums(scores, measures, codes) for scores in runs] for name, runs in arms.items()}
     whole = {name: [[collect(scores, one) for one in WHOLE] for scores in runs] for name, runs in arms.items()}
     ratios = bootstrap([one for runs in sums.values() for one in runs], resamples, seed)
@@ -143,11 +144,6 @@ def _drawn(arms: Mapping[str, Runs], measures: Sequence[Measure], resamples: int
         out[name] = _Arm(runs, sums[name], whole[name], over_seeds(draws[start:stop], generator))
         start = stop
     return out
-
-
-def _codes(scores: Sequence[Score]) -> np.ndarray:
-    """The group of each item, numbered."""
-    return group_codes([score.group or score.id for score in scores])
 
 
 def _against_base(arms: Mapping[str, Runs]) -> dict[str, Runs]:

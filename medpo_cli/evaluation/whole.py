@@ -101,9 +101,9 @@ def drawn(tables: Sequence[Entries], codes: np.ndarray, resamples: int, seed: in
     return np.concatenate(parts, axis=1)
 
 
-def curves(scores: Sequence[Score], measures: Sequence[Whole]) -> dict[str, dict[str, list[float]]]:
+def curves(tables: Sequence[Entries]) -> dict[str, dict[str, list[float]]]:
     """Columns to plot: ``closed.reliability`` and ``closed.risk_coverage``, where p(yes) was measured."""
-    table = next((collect(scores, one) for one in measures if one.statistic == "ece"), None)
+    table = next((one for one in tables if one.measure.statistic == "ece"), None)
     if table is None or not len(table.values):
         return {}
     return {

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
@@ -27,8 +26,6 @@ CODECS = {
     uid.HTJ2K: "jpeg2k_decode",
 }
 """Transfer syntax (PS3.5 section A.4) to the function of imagecodecs."""
-DECODER_DEPENDENCIES = dict.fromkeys(CODECS, ("imagecodecs",))
-"""What pydicom names where the plugin is not available."""
 
 
 def is_available(syntax: str) -> bool:
@@ -59,7 +56,7 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
         runner.set_option("planar_configuration", 0)
         if CODECS[runner.transfer_syntax] == "jpeg2k_decode":
             runner.set_option("photometric_interpretation", "RGB")
-    return np.ascontiguousarray(frame.astype(frame.dtype.newbyteorder("<"), copy=False)).tobytes()
+    return frame.astype(frame.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def register() -> None:

@@ -16,6 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from medpo_cli.imaging import codecs
 from medpo_cli.schema.diagnosis import Diagnosis, note, ok
 
 AREA = "codecs"
@@ -35,8 +36,7 @@ SYNTAXES: dict[UID, str] = {
 
 def look() -> Iterator[Diagnosis]:
     """What can be decoded and what cannot."""
-    import medpo_cli.imaging.dicom  # noqa: F401  (its decoders must be known before they are counted)
-
+    codecs.register()
     able = [name for uid, name in SYNTAXES.items() if get_decoder(uid).is_available]
     lacking = [name for name in SYNTAXES.values() if name not in able]
     if able:

@@ -140,7 +140,6 @@ def geometry(dataset: Any, frames: int) -> Place:
         RecordError: ``bad-tag`` where orientation, position or spacing is not valid.
     """
     measures = group(dataset, "PixelMeasuresSequence", 0)
-    # ImagerPixelSpacing is at the detector plane: a size of pixels, not of anatomy, but the best there is.
     plane = decimals(dataset, "ImageOrientationPatient", 6)
     plane = plane or decimals(group(dataset, "PlaneOrientationSequence", 0), "ImageOrientationPatient", 6)
     positions = [_position(dataset, frame, frames) for frame in range(frames)]

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -78,25 +79,24 @@ def _image(path: Path) -> Answer:
     return wire.Reply(sha256=source.sha256, image=wire.shown(source.image)), source.image
 
 
-def _unmarked(path: Path) -> Answer:
-    from medpo_cli.imaging import phi, read
+def _unmarked_bytes(path: Path) -> bytes:
+    from medpo_cli.imaging import phi
 
-    image = read.decode(phi.without_mark(path.read_bytes()), path)
+    return phi.without_mark(path.read_bytes())
+
+
+def _unmarked(path: Path) -> Answer:
+    from medpo_cli.imaging import read
+
+    image = read.decode(_unmarked_bytes(path), path)
     return wire.Reply(image=wire.shown(image)), image
 
 
-def _series(*paths: Path) -> Answer:
+def _series(*paths: Path, load: Callable[[Path], bytes] = Path.read_bytes) -> Answer:
     from medpo_cli.imaging import series
 
-    image, sha256 = series.read_series(list(paths))
+    image, sha256 = series.read_series(list(paths), load)
     return wire.Reply(sha256=sha256, image=wire.shown(image)), image
-
-
-def _unmarked_series(*paths: Path) -> Answer:
-    from medpo_cli.imaging import phi, series
-
-    image, _ = series.read_series(list(paths), lambda path: phi.without_mark(path.read_bytes()))
-    return wire.Reply(image=wire.shown(image)), image
 
 
 def _header(path: Path) -> Answer:
@@ -109,7 +109,7 @@ _TASKS: dict[wire.Task, Callable[..., Answer]] = {
     "image": _image,
     "unmarked": _unmarked,
     "series": _series,
-    "unmarked-series": _unmarked_series,
+    "unmarked-series": partial(_series, load=_unmarked_bytes),
     "header": _header,
 }
 

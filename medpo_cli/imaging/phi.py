@@ -76,16 +76,27 @@ def load_header(path: Path) -> Header:
         RecordError: ``unreadable``, ``empty-file``, ``too-large``, ``not-dicom``, ``unsupported-syntax``,
             ``dicom-parse``, ``not-image``, ``bad-tag``.
     """
+    with dicom.quiet():
+        return _header(parsed(path, TAGS)[0])
+
+
+def parsed(path: Path, tags: list[int]) -> tuple[Any, int]:
+    """Those ``tags`` of a DICOM image file as pydicom's data set, and the length of the file in bytes.
+
+    Raises:
+        RecordError: as ``load_header``.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            start = stream.read(2**16)
-            check_start(start, size, path)
+            check_start(stream.read(2**16), size, path)
             stream.seek(0)
-            with dicom.quiet():
-                return _header(_parse(stream))
+            dataset = _parse(stream, tags)
     except OSError:
         raise RecordError("unreadable", "the file cannot be opened") from None
+    if "Rows" not in dataset:
+        raise RecordError("not-image", "the DICOM object is not an image")
+    return dataset, size
 
 
 def check_start(start: bytes, size: int, path: Path) -> None:
@@ -103,16 +114,14 @@ def check_start(start: bytes, size: int, path: Path) -> None:
     dicom.check_syntax(dicom.transfer_syntax(start))
 
 
-def _parse(stream: Any) -> Any:
+def _parse(stream: Any, tags: list[int]) -> Any:
     try:
-        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS, force=True)
+        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags, force=True)
     except (Exception, RecursionError):
         raise RecordError("dicom-parse", "the DICOM data set cannot be parsed") from None
 
 
 def _header(dataset: Any) -> Header:
-    if "Rows" not in dataset:
-        raise RecordError("not-image", "the DICOM object is not an image")
     modality = dicom.text(dataset, "Modality").upper()
     patient = dicom.text(dataset, "PatientID")
     stated = dicom.text(dataset, "BurnedInAnnotation").upper()
@@ -164,7 +173,7 @@ def refuse_burned_in(header: Header) -> None:
 def without_mark(data: bytes) -> bytes:
     """A DICOM file's bytes with BurnedInAnnotation set to NO, for who has looked and allows it."""
     with dicom.quiet():
-        dataset = _parse(io.BytesIO(data))
+        dataset = _parse(io.BytesIO(data), TAGS)
         try:
             element = dataset.get_item(BURNED_IN)
             start, length = element.value_tell, element.length

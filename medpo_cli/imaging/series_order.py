@@ -6,10 +6,8 @@ InstanceNumber. What is not evenly spaced is refused, because an affine cannot s
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.datadict import tag_for_keyword
 
 from medpo_cli.errors import RecordError
@@ -60,27 +58,8 @@ class Slice:
 
 
 def header(path: Path) -> Slice:
-    """Header of one file; errors as ``phi.read_header``."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            phi.check_start(stream.read(2**16), size, path)
-            stream.seek(0)
-            return _slice(path, size, _parse(stream))
-    except OSError:
-        raise RecordError("unreadable", "the file cannot be opened") from None
-
-
-def _parse(stream: Any) -> Any:
-    try:
-        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS, force=True)
-    except (Exception, RecursionError):
-        raise RecordError("dicom-parse", "the DICOM data set cannot be parsed") from None
-
-
-def _slice(path: Path, size: int, dataset: Any) -> Slice:
-    if "Rows" not in dataset:
-        raise RecordError("not-image", "the DICOM object is not an image")
+    """Header of one file; errors as ``phi.load_header``."""
+    dataset, size = phi.parsed(path, TAGS)
     frames = dicom.number(dataset, "NumberOfFrames", 1)
     plane = dicom_values.decimals(dataset, "ImageOrientationPatient", 6)
     spacing = dicom_values.decimals(dataset, "PixelSpacing", 2)

@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,9 @@ from medpo_cli.errors import (
 from medpo_cli.io.files import sync_file, translate_os_error
 from medpo_cli.io.stream import decode, encode
 from medpo_cli.schema.records import End, Record
+
+REJECTS = ".rejects.jsonl"
+"""What the name of an output gets for the records that it lacks."""
 
 
 class ReaderGoneError(MedpoError):
@@ -170,3 +173,25 @@ def _known(line: bytes) -> Record:
         return decode(line)
     except MedpoError:
         raise BadInputError("the unfinished output holds a line that is not a record; use --force") from None
+
+
+def write_file(path: Path, records: Iterable[Record], *, stage: str, run: str) -> None:
+    """Replace ``path`` by these records and an end record; whatever ``records`` raises leaves the old file.
+
+    Args:
+        path: the file.
+        records: what to write.
+        stage: of the end record.
+        run: of the end record.
+
+    Raises:
+        CannotCreateError: the folder cannot be written.
+        OutputError: the disk is full.
+    """
+    output = FileOutput(path, force=True)
+    try:
+        for record in records:
+            output.write(record)
+        output.finish(End(stage=stage, run=run, records=output.count, rejected=0))
+    finally:
+        output.close()

@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
 
 import jsonlines
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from medpo_cli.errors import BadInputError, RecordError
 from medpo_cli.schema.records import AnyRecord, Case, End, Record
 
+R = TypeVar("R", bound=Record)
 MAX_LINE_BYTES = 64 << 20
 MAX_DEPTH = 64
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
@@ -191,6 +193,12 @@ def read_all(stream: BinaryIO, name: str, accept: tuple[type[Record], ...]) -> I
         raise BadInputError(describe(name, line, identifier, error))
 
     return iter(RecordReader(stream, name, accept, refuse))
+
+
+def read_file(path: Path, kind: type[R]) -> Iterator[R]:
+    """All records of a trusted file, which are all of one kind; raises as ``read_all``."""
+    with path.open("rb") as stream:
+        yield from cast(Iterator[R], read_all(stream, path.name, (kind,)))
 
 
 def describe(source: str, line: int, identifier: str | None, error: RecordError) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
@@ -66,8 +67,6 @@ def examine(folder: Path, settings: ModelSettings) -> Iterator[Diagnosis]:
     Raises:
         UnavailableError, TryLaterError: it cannot be loaded; the message says why and what to do.
     """
-    import msgspec
-
     vlm = load_configured(msgspec.structs.replace(settings, model=str(folder)))
     kind = vlm.base.config.model_type
     text = f"{kind} on {vlm.device}, {str(vlm.dtype).removeprefix('torch.')}, family {type(vlm.family).__name__}"

@@ -12,10 +12,10 @@ from medpo_cli.demo import MODEL
 from medpo_cli.demo.recipe import SETTINGS
 from medpo_cli.errors import BadInputError
 from medpo_cli.io.context import Context, Progress
-from medpo_cli.io.output import FileOutput
-from medpo_cli.io.stream import read_all
+from medpo_cli.io.output import write_file
+from medpo_cli.io.stream import read_file
 from medpo_cli.schema.config import AlignConfig, CorruptConfig, EditConfig, EvalConfig, SampleConfig
-from medpo_cli.schema.records import Case, End, Pair, Record, Sample, Score, Span, Step, Summary
+from medpo_cli.schema.records import Case, Pair, Record, Sample, Score, Span, Step, Summary
 
 DEFAULT_IMAGES = {"train": 300, "test": 100}
 """Pictures that ``sample`` and ``eval`` use when nothing is configured."""
@@ -134,9 +134,9 @@ def prepare(folder: Path, domain: str, *, images: int, held_out: int, split: str
     train = write_cases(folder, domain=domain, split="train", images=images, seed=0)
     test = write_cases(folder, domain=domain, split=split, images=held_out, seed=0)
     asking = SampleConfig(model=str(base_model(domain)), **SETTINGS["sample"])
-    _write(folder / "samples.jsonl", sample.run(_read(train, Case), asking, context), "sample")
-    _write(folder / "pairs.jsonl", edit.run(_read(folder / "samples.jsonl", Sample), EditConfig(), context), "edit")
-    _write(folder / "references.jsonl", map(reference_pair, _read(folder / "samples.jsonl", Sample)), "demo")
+    _write(folder / "samples.jsonl", sample.run(read_file(train, Case), asking, context), "sample")
+    _write(folder / "pairs.jsonl", edit.run(read_file(folder / "samples.jsonl", Sample), EditConfig(), context), "edit")
+    _write(folder / "references.jsonl", map(reference_pair, read_file(folder / "samples.jsonl", Sample)), "demo")
     _corrupted(folder / "pairs.jsonl", folder / "pairs.v.jsonl", context)
     _corrupted(test, folder / "test.v.jsonl", context)
 
@@ -158,35 +158,34 @@ def align_and_score(folder: Path, model: str, arm: Arm) -> list[Record]:
     context = Context(folder, reject=lambda _id, _error: None)
     adapter = folder / "adapters" / arm.name.replace(" ", "-")
     config = AlignConfig(**{"model": model, "device": "cpu", **SETTINGS["align"], **arm.settings})
-    steps = align.run(_read(folder / arm.pairs, Pair), config, context, output=adapter)
+    steps = align.run(read_file(folder / arm.pairs, Pair), config, context, output=adapter)
     history = adapter.with_suffix(".steps.jsonl")
     _write(history, steps, "align")
     page = str(folder / "report.html") if arm.page else ""
     judging = EvalConfig(
         model=model, adapter=str(adapter), baseline=arm.page, html=page, with_text=True, **SETTINGS["eval"]
     )
-    training = list(_read(history, Step))
-    return list(evaluation.run(_read(folder / "test.v.jsonl", Case), judging, context, training=training))
+    training = list(read_file(history, Step))
+    return list(evaluation.run(read_file(folder / "test.v.jsonl", Case), judging, context, training=training))
 
 
 def _corrupted(source: Path, target: Path, context: Context) -> None:
     from medpo_cli.stages import corrupt
 
-    _write(target, corrupt.run(_read(source, Case), CorruptConfig(), context), "corrupt")
-
-
-def _read(path: Path, kind: type[Any]) -> Iterator[Any]:
-    with path.open("rb") as stream:
-        yield from read_all(stream, path.name, (kind,))
+    _write(target, corrupt.run(read_file(source, Case), CorruptConfig(), context), "corrupt")
 
 
 def _write(path: Path, records: Iterable[Record], stage: str) -> None:
-    output = FileOutput(path, force=True)
+    write_file(path, _some(records, stage), stage=stage, run="demo")
+
+
+def _some(records: Iterable[Record], stage: str) -> Iterator[Record]:
+    """The records, of which there must be one."""
+    record = None
     for record in records:
-        output.write(record)
-    if not output.count:
+        yield record
+    if record is None:
         raise BadInputError(f"the demo's stage {stage} made no records")
-    output.finish(End(stage=stage, run="demo", records=output.count, rejected=0))
 
 
 def _pool() -> ProcessPoolExecutor:

@@ -10,8 +10,8 @@ from medpo_cli.errors import MedpoError
 from medpo_cli.io.context import Progress
 from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.records import Step
-from medpo_cli.training.heldout import ACCURACY, LOSS, MARGIN, best_step
-from medpo_cli.training.metrics import LOGPS
+from medpo_cli.schema.steps import ACCURACY, LOGPS, LOSS, MARGIN
+from medpo_cli.training.heldout import best_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,10 @@ from medpo_cli.errors import BadInputError, ConfigError
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Case, Step
+from medpo_cli.schema.steps import ACCURACY, LOSS, MARGIN
 from medpo_cli.training.batches import Example
 from medpo_cli.training.engine import Engine
 from medpo_cli.training.metrics import Tally, names_of
-
-LOSS, ACCURACY, MARGIN = "held-out/loss", "held-out/accuracy", "held-out/margin"
 
 
 def choose(records: Sequence[Case], share: float, seed: int) -> set[int]:

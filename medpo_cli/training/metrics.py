@@ -10,12 +10,10 @@ from torch import Tensor
 
 from medpo_cli.schema.objectives import Term
 from medpo_cli.schema.records import Step
+from medpo_cli.schema.steps import LOGPS
 from medpo_cli.training.objectives.evaluate import leading
 from medpo_cli.training.objectives.scored import Scored
 from medpo_cli.training.objectives.terms import masked_sum
-
-LOGPS = {"+": "logps/chosen", "-": "logps/rejected"}
-"""Names of the summed log-probabilities of both answers under the clean image."""
 
 
 class Tally:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from medpo_cli.evaluation.page.model import Line, Lines
 from medpo_cli.schema.records import Step
-
-_HELD_OUT = {"loss": "held-out/loss", "margin": "held-out/margin", "accuracy": "held-out/accuracy"}
+from medpo_cli.schema.steps import ACCURACY, LOGPS, LOSS, MARGIN
 
 
 def training_curves(steps: Sequence[Step]) -> tuple[Lines, ...]:
@@ -18,20 +17,20 @@ def training_curves(steps: Sequence[Step]) -> tuple[Lines, ...]:
     if not steps:
         return ()
     charts = (
-        Lines("Loss, nats", "step", _both(steps, "loss", lambda step: step.loss)),
-        Lines("Reward margin, nats", "step", _both(steps, "margin", lambda step: step.margin)),
+        Lines("Loss, nats", "step", _both(steps, LOSS, lambda step: step.loss)),
+        Lines("Reward margin, nats", "step", _both(steps, MARGIN, lambda step: step.margin)),
         Lines(
             "Pairs ranked right",
             "step",
-            _both(steps, "accuracy", lambda step: step.accuracy),
+            _both(steps, ACCURACY, lambda step: step.accuracy),
             y_range=(0, 1),
         ),
         Lines(
             "Log-probability of the answers, nats",
             "step",
             tuple(
-                _line(steps, side, place, lambda step, side=side: step.terms.get(f"logps/{side}"))  # type: ignore[misc]
-                for place, side in ((1, "chosen"), (0, "rejected"))
+                _line(steps, name.partition("/")[2], place, lambda step, name=name: step.terms.get(name))  # type: ignore[misc]
+                for place, name in ((1, LOGPS["+"]), (0, LOGPS["-"]))
             ),
         ),
     )
@@ -39,10 +38,10 @@ def training_curves(steps: Sequence[Step]) -> tuple[Lines, ...]:
     return tuple(chart for chart in drawn if chart.lines)
 
 
-def _both(steps: Sequence[Step], name: str, value: Callable[[Step], float]) -> tuple[Line, ...]:
+def _both(steps: Sequence[Step], held_out: str, value: Callable[[Step], float]) -> tuple[Line, ...]:
     """A value of the training batches, and the same on the records held out where they were measured."""
-    held_out = _line(steps, "held out", 0, lambda step: step.terms.get(_HELD_OUT[name]), dots=True)
-    return _line(steps, "training", 1, value), held_out
+    measured = _line(steps, "held out", 0, lambda step: step.terms.get(held_out), dots=True)
+    return _line(steps, "training", 1, value), measured
 
 
 def _line(

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from medpo_cli.io.stream import read_file
 from medpo_cli.schema.config import AlignConfig
 from medpo_cli.schema.records import Trial
 from medpo_cli.training.objectives.methods import resolve
@@ -20,9 +21,7 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trials() -> list[Trial]:
-    from study.data import read
-
-    return list(read(RESULTS / "search.jsonl", Trial))
+    return list(read_file(RESULTS / "search.jsonl", Trial))
 
 
 def test_the_page_is_what_the_committed_numbers_make(tmp_path: Path) -> None:

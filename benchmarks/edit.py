@@ -1,23 +1,14 @@
 """Speed of fact extraction and of the edit stage on demo-like answers, one core.
 
-Run: ``python benchmarks/edit.py [records] [--file N]``; prints one JSON object. ``--file`` also runs
-``medpo edit`` from file to file over N/10 and N records, for its speed with reading, checking and
-writing, and for its peak memory: flat means that both peaks are the same.
+Run: ``python benchmarks/edit.py [records]``; prints one JSON object.
+``many_records.py`` has the command from file to file.
 """
 
 import argparse
 import json
-import os
 import random
-import resource
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-
-import msgspec
 
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EditConfig
@@ -64,37 +55,11 @@ def samples(count: int) -> Iterator[Sample]:
         )  # fmt: skip
 
 
-def command(count: int, folder: Path) -> dict[str, float]:
-    """CPU seconds and peak memory of ``medpo edit`` over a file of ``count`` samples.
-
-    The peak of a child is never below that of this process, so the samples are written one by one.
-    """
-    source = folder / f"{count}.jsonl"
-    end = {"schema": "medpo.end/1", "stage": "sample", "run": "bench", "records": count, "rejected": 0}
-    with source.open("wb") as file:
-        for sample in samples(count):
-            file.write(msgspec.json.encode(sample) + b"\n")
-        file.write(msgspec.json.encode(end) + b"\n")
-    before = os.times()
-    medpo = str(Path(sys.executable).parent / "medpo")
-    subprocess.run([medpo, "edit", source, "-o", folder / f"{count}.pairs.jsonl", "--quiet"], check=True)
-    after = os.times()
-    seconds = after.children_user - before.children_user + after.children_system - before.children_system
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"records": count, "records_per_cpu_s": round(count / seconds), "peak_mib": round(peak, 1)}
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=int, nargs="?", default=3000)
-    parser.add_argument("--file", type=int, default=0, metavar="N")
-    arguments = parser.parse_args()
-    count = arguments.records
-    commands: list[dict[str, float]] = []
-    if arguments.file:
-        with tempfile.TemporaryDirectory() as folder:
-            commands = [command(number, Path(folder)) for number in (arguments.file // 10, arguments.file)]
+    count = parser.parse_args().records
     records = list(samples(count))
     lexicon = load_lexicon()
     texts = [sample.responses[0].text for sample in records]
@@ -119,7 +84,6 @@ def main() -> None:
         "edit_records_per_s": round(rate),
         "pairs": len(pairs),
         "rejected": len(rejects),
-        "medpo_edit": commands,
     }
     print(json.dumps(result))
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from medpo_cli.cli.check_images import check_images
 from medpo_cli.cli.inputs import open_file
 from medpo_cli.errors import CannotCreateError, ExitCode, RecordError, UsageError
 from medpo_cli.io.context import Context
@@ -80,6 +79,8 @@ def check(
         if files:
             _look_for_files(record, inspection.context)
         if images and inspection.problems == problems:  # a missing file need not be said twice
+            from medpo_cli.cli.check_images import check_images
+
             counts[COMPARED] = counts.get(COMPARED, 0) + check_images(record, inspection.context)
         if lint is not None and isinstance(record, Pair):
             _warn(lint, record, inspection)

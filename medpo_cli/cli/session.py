@@ -104,7 +104,7 @@ class Session:
             self._reject(line, identifier, error)
 
     def _reject_in_stage(self, identifier: str | None, error: RecordError) -> None:
-        self._reject(self._reader.lines.get(identifier or "", self._reader.line), identifier, error)
+        self._reject(self._reader.line_of(identifier), identifier, error)
 
     def _reject(self, line: int, identifier: str | None, error: RecordError) -> None:
         text = describe(self.source.name, line, identifier, error)

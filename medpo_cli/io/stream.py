@@ -15,6 +15,7 @@ import jsonlines
 import msgspec
 
 from medpo_cli.errors import BadInputError, RecordError
+from medpo_cli.io.seen import Seen
 from medpo_cli.schema.records import AnyRecord, Case, End, Record
 
 R = TypeVar("R", bound=Record)
@@ -115,7 +116,6 @@ class RecordReader:
     """Iterates the records of a stream that one stage accepts.
 
     Attributes:
-        lines: line number of each id read lately, for messages about a record further down the stage.
         complete: True once the input ended with an end record.
         end: the end record read last.
         sha256: hex digest of the bytes read so far.
@@ -133,7 +133,7 @@ class RecordReader:
         self._reader = jsonlines.Reader(self._lines, loads=decode)
         self._accept = accept
         self._reject = reject
-        self._seen: dict[str, int] = {}
+        self._seen = Seen()
         self.complete = False
         self.end: End | None = None
 
@@ -147,10 +147,9 @@ class RecordReader:
         """Number of the line read last."""
         return self._lines.number
 
-    @property
-    def lines(self) -> dict[str, int]:
-        """Line number by record id."""
-        return self._seen
+    def line_of(self, identifier: str | None) -> int:
+        """The line of a record that went by, for messages about it further down the stage; else the last one."""
+        return self._seen.line(identifier) or self.line
 
     def __iter__(self) -> Iterator[Record]:
         while True:
@@ -178,11 +177,10 @@ class RecordReader:
             self._reject(self.line, identifier, RecordError("wrong-kind", f"expected {kinds}", "$.schema"))
             return False
         if isinstance(record, Case):
-            if record.id in self._seen:
-                first = self._seen[record.id]
+            if not self._seen.add(record.id, self.line):
+                first = self._seen.line(record.id)
                 self._reject(self.line, record.id, RecordError("duplicate-id", f"id already on line {first}", "$.id"))
                 return False
-            self._seen[record.id] = self.line
         return True
 
 

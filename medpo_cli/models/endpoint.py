@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from medpo_cli.errors import ConfigError, RecordError, UnavailableError
-from medpo_cli.models.sampling import derive_seed
+from medpo_cli.models.seeds import derive_seed
 from medpo_cli.schema.records import Decoding, Response
 
 MAX_REPLY = 16 * 2**20

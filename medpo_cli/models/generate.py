@@ -20,7 +20,8 @@ from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import EncodedPrompt, ImageFeatures
 from medpo_cli.models.family.base import concatenate
 from medpo_cli.models.prefix import cut, left_padded, left_padded_positions, read_images
-from medpo_cli.models.sampling import Chooser, derive_seed
+from medpo_cli.models.sampling import Chooser
+from medpo_cli.models.seeds import derive_seed
 from medpo_cli.schema.records import Decoding, Response
 
 

@@ -3,19 +3,12 @@
 An answer's stream depends on its own seed only, so that it comes out the same whatever else is in the batch.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from medpo_cli.schema.records import Decoding
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from content: blake2b over the parts, the same on every machine."""
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class Chooser:

@@ -173,7 +173,7 @@ def _decoding(config: SampleConfig) -> Decoding:
 
 
 def _questions(cases: Sequence[Case], seed: int, views: Views, context: Context) -> Iterator[Question]:
-    from medpo_cli.models.sampling import derive_seed
+    from medpo_cli.models.seeds import derive_seed
 
     for case in cases:
         try:

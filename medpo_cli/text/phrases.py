@@ -111,7 +111,7 @@ def index_of(lexicon: "Lexicon") -> Node:
             raise ConfigError(f"lexicon: {role.part}: a phrase holds no word")
         node = root
         for word in words:
-            node = node.following.setdefault(word, Node())
+            node = node.following.get(word) or node.following.setdefault(word, Node())
         for other in node.roles:
             if role.part == "finding" == other.part and role.value != other.value:
                 raise ConfigError(

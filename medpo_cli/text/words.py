@@ -30,7 +30,7 @@ def tokens(text: str) -> list[Token]:
 
 def phrase_words(phrase: str) -> tuple[str, ...]:
     """A lexicon phrase as the words that must follow each other in a text."""
-    return tuple(token.word for token in tokens(phrase))
+    return tuple(word.lower() for word in TOKEN.findall(phrase))
 
 
 def word_count(text: str) -> int:

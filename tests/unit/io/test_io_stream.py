@@ -23,7 +23,7 @@ def test_reads_records_and_notices_the_end() -> None:
     assert [record.id for record in records] == ["a", "b"]  # type: ignore[attr-defined]
     assert rejects == []
     assert reader.complete
-    assert reader.lines == {"a": 1, "b": 2}
+    assert (reader.line_of("a"), reader.line_of("b"), reader.line_of("z")) == (1, 2, reader.line)
 
 
 @pytest.mark.parametrize("cut", [0, len(CASE % b"a"), len(CASE % b"a") + 30])

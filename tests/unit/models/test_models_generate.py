@@ -8,8 +8,9 @@ import torch
 
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.generate import Request, generate
-from medpo_cli.models.sampling import Chooser, derive_seed
+from medpo_cli.models.sampling import Chooser
 from medpo_cli.models.score import Item, answer_logprobs, choice_tokens, first_logprobs
+from medpo_cli.models.seeds import derive_seed
 from medpo_cli.schema.records import Decoding
 
 QUESTIONS = ["Is there a nodule?", "Describe the findings on this chest image.", "?"]

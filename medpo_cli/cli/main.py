@@ -14,10 +14,16 @@ import typer
 from medpo_cli import __version__
 from medpo_cli.io.stdout import open_standard_streams, silence_broken_pipe
 
-_EPILOG = (
-    "The four lines:  medpo sample | medpo edit > pairs.jsonl;  medpo corrupt pairs.jsonl > pairs.v.jsonl;  "
-    "medpo align --lora pairs.v.jsonl -o adapter;  medpo eval --adapter adapter"
-)
+_EPILOG = """The whole loop, on the embedded demo where nothing else is configured:
+
+medpo sample | medpo edit > pairs.jsonl
+
+medpo corrupt pairs.jsonl > pairs.v.jsonl
+
+medpo align --lora pairs.v.jsonl -o adapter
+
+medpo eval --adapter adapter
+"""
 _STAGE_HELP = {
     "sample": "Let the model answer: cases in, the policy's own answers out.",
     "edit": "Correct (or corrupt) only the clinically wrong words: samples in, preference pairs out.",
@@ -55,10 +61,12 @@ def _register(requested: str | None) -> None:
     everything = requested is None
     for name, text in _STAGE_HELP.items():
         if everything or name == requested:
+            from medpo_cli.cli.pages import EXAMPLES, epilog
             from medpo_cli.cli.stage import command
             from medpo_cli.cli.stages import STAGES
 
-            app.command(name, help=text, rich_help_panel="Stages")(command(STAGES[name], text))
+            examples = epilog(EXAMPLES[name])
+            app.command(name, help=text, epilog=examples, rich_help_panel="Stages")(command(STAGES[name], text))
         else:
             app.command(name, help=text, rich_help_panel="Stages")(_not_requested)
     from medpo_cli.cli import helpers

@@ -12,24 +12,28 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 import typer
 
+from medpo_cli.cli import pages
 from medpo_cli.schema.config import Settings, StreamConfig
 
 _SHORT = {"n": ["-n"], "quiet": ["--quiet", "-q"], "dry_run": ["--dry-run"]}
 
 
-def with_settings(body: Callable[..., None], kind: type[Settings], *, output: str) -> Callable[..., None]:
+def with_settings(body: Callable[..., None], stage: str, kind: type[Settings], *, output: str) -> Callable[..., None]:
     """``body(flags)`` as a function that typer reads: INPUT, -o, the stage's and the shared options.
 
     Args:
         body: called with one dict of what was given.
+        stage: its name.
         kind: the stage's settings struct.
         output: help of ``-o``.
     """
+    fields = [field for field in msgspec.structs.fields(kind) if not _is_table(field)]
+    panels = pages.panels(stage, [field.name for field in fields])
     parameters = [
         _parameter("input", str, typer.Argument(None, show_default=False, help="input file, or - for a pipe")),
         _parameter("output", str, typer.Option(None, "--output", "-o", show_default=False, help=output)),
-        *(_option(field, "Settings") for field in msgspec.structs.fields(kind) if not _is_table(field)),
-        *(_option(field, "Streams, safety, cron") for field in msgspec.structs.fields(StreamConfig)),
+        *(_option(field, panel) for field, panel in zip(fields, panels, strict=True)),
+        *(_option(field, pages.STREAMS) for field in msgspec.structs.fields(StreamConfig)),
         _parameter("config", str, _plain("--config", "configuration file (default: ./medpo.toml)")),
         _parameter("print_config", bool, _plain("--print-config", "print each setting with its source and stop")),
         _parameter("debug", bool, _plain("--debug", "show the traceback of internal errors")),
@@ -46,9 +50,7 @@ def with_settings(body: Callable[..., None], kind: type[Settings], *, output: st
 
 def _plain(flag: str, text: str) -> Any:
     metavar = "" if flag in {"--print-config", "--debug"} else None
-    return typer.Option(
-        None, flag, help=text, show_default=False, metavar=metavar, rich_help_panel="Streams, safety, cron"
-    )
+    return typer.Option(None, flag, help=text, show_default=False, metavar=metavar, rich_help_panel=pages.STREAMS)
 
 
 def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:

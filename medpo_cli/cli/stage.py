@@ -56,7 +56,7 @@ def command(stage: Stage, help_text: str) -> Callable[..., None]:
         run(stage, flags)
 
     body.__doc__ = help_text
-    return with_settings(body, stage.config, output=stage.output)
+    return with_settings(body, stage.name, stage.config, output=stage.output)
 
 
 def run(stage: Stage, flags: dict[str, Any]) -> NoReturn:

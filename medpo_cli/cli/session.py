@@ -17,6 +17,7 @@ from medpo_cli.cli.inputs import Source
 from medpo_cli.cli.progress import make_progress, stop
 from medpo_cli.cli.runtime import SignalledError
 from medpo_cli.cli.settings import Resolved
+from medpo_cli.cli.tally import Tally
 from medpo_cli.errors import BadInputError, ExitCode, MedpoError, OutputError, RecordError
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import remove_leftovers
@@ -38,6 +39,7 @@ class Session:
     Attributes:
         context: what the stage gets.
         records: input records, rebased to the output's root, for the stage to iterate.
+        tally: what was written, for the summary at the end.
         manifest: facts for OUT.run.json; stages' commands may add to ``manifest.facts``.
     """
 
@@ -48,6 +50,7 @@ class Session:
         self.messages = messages
         self.source = source
         self.rejected = 0
+        self.tally = Tally(name)
         self._codes: Counter[str] = Counter()
         self._rejects: FileOutput | None = None
         self._output_root = Path(self.stream.root) if self.stream.root else self._natural_root()
@@ -151,9 +154,21 @@ class Session:
     def pump(self, records: Iterable[Record], output: Output) -> None:
         """Write a stage's records; stop with the state saved when the time is over."""
         for record in records:
-            output.write(record)
+            self.write(record, output)
             if self.context.out_of_time():
                 self.context.check_time()
+
+    def write(self, record: Record, output: Output) -> None:
+        """Write and count one record."""
+        output.write(record)
+        self.tally.add(record)
+
+    def summarize(self, headline: str) -> None:
+        """Say at the end of a stage what it made."""
+        lost = f", {self.rejected} rejected" if self.rejected else ""
+        self.messages("info", f"{headline}{lost}, {self.tally.speed(self._arrived)}")
+        for line in self.tally.lines():
+            self.messages("info", line)
 
     def end(self, output: Output) -> End:
         """The end record of this run; its run id is the same for the same input and settings."""

@@ -145,8 +145,7 @@ def to_records(session: Session, work: Generator, stdout: Callable[[], BinaryIO]
         session.begin(manifest)
         session.pump(_resumed(session, work, output, replay), output)
         output.finish(session.end(output))
-        summary = f"{output.count} records" + (f", {session.rejected} rejected" if session.rejected else "")
-        session.messages("info", summary)
+        session.summarize(f"{output.count} records")
         return session.exit_code()
 
 

@@ -124,9 +124,9 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
         session.begin(manifest)
         # The stage looks at the clock itself, so that several processes stop at the same step.
         for record in align.run(session.records, config, session.context, output=folder, resume=resume):
-            output.write(record)
+            session.write(record, output)
         output.finish(session.end(output))
-        session.messages("info", f"{output.count} steps; adapter in {folder}")
+        session.summarize(f"{output.count} steps; adapter in {folder}")
         return session.exit_code()
 
 

@@ -59,6 +59,15 @@ class Whole(Measure):
     statistic: Statistic = "ece"
     against: Literal["", "lesion", "twin"] = ""
 
+    @property
+    def biased(self) -> bool:
+        """Whether chance alone moves it one way, and a redrawn set once more: no interval of its own then.
+
+        Bins of few items are off by chance, which counts as miscalibration. Of two arms both are, so that their
+        difference has an interval that holds.
+        """
+        return self.statistic == "ece"
+
 
 @dataclass
 class _Table:

@@ -15,7 +15,7 @@ import numpy as np
 
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.items import with_drift
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PARTED, WHOLE, Measure, cooccurrence, part_of
+from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PARTED, WHOLE, Measure, Whole, cooccurrence, part_of
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
@@ -231,7 +231,8 @@ def _arm_metrics(measures: Sequence[Measure], arm: _Arm, codes: np.ndarray) -> d
     out = {}
     for k, measure in enumerate(measures):
         if counted[k] > 0 and math.isfinite(value[k]):
-            found = _interval(float(value[k]), round(float(counted[k])), arm.draws[:, k])
+            told = np.empty(0) if isinstance(measure, Whole) and measure.biased else arm.draws[:, k]
+            found = _interval(float(value[k]), round(float(counted[k])), told)
             own = [float(one) for one in seeds[:, k]] if len(seeds) > 1 else None
             out[measure.name] = _without_false_certainty(
                 msgspec.structs.replace(found, seeds=own), measure, int(groups[k])

@@ -257,3 +257,23 @@ def test_declared_measures_are_adjusted_and_no_others() -> None:
     p = {name: metrics[name].p for name in names[:2]}
     assert {name: metrics[name].p_holm for name in p} == dict(zip(p, holm(list(p.values())), strict=True))  # type: ignore[arg-type]
     assert metrics["closed.words"].p_holm is None
+
+
+def test_a_calibration_error_has_an_interval_only_as_a_difference() -> None:
+    def run(arm: str, shift: float) -> list[Score]:
+        return [
+            Score(
+                id=str(k),
+                task="vqa-closed",
+                arm=arm,
+                profile="medpo/1",
+                metrics={"closed.items": 1.0, "closed.p_yes": k / 10 * shift, "closed.true_yes": float(k > 4)},
+            )
+            for k in range(10)
+        ]
+
+    base, aligned, difference = _summarise(base=run("base", 1.0), aligned=run("aligned", 0.5))
+    for arm in (base, aligned):
+        assert (arm.metrics["closed.ece"].low, arm.metrics["closed.ece"].high) == (None, None)
+        assert arm.metrics["closed.aurc"].low is not None
+    assert difference.metrics["closed.ece"].low is not None

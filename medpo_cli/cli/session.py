@@ -40,6 +40,7 @@ class Session:
         context: what the stage gets.
         records: input records, rebased to the output's root, for the stage to iterate.
         tally: what was written, for the summary at the end.
+        together: records that the stage works on at once.
         manifest: facts for OUT.run.json; stages' commands may add to ``manifest.facts``.
     """
 
@@ -64,7 +65,8 @@ class Session:
             allow_outside=self.stream.allow_outside,
             deadline=time.monotonic() + 60 * limit if limit else None,
         )
-        self._shard = Shard.named(getattr(settings.stage, "shard", ""), getattr(settings.stage, "cases_together", 1))
+        self.together = int(getattr(settings.stage, "cases_together", 1))
+        self._shard = Shard.named(getattr(settings.stage, "shard", ""), self.together)
         self._arrived = 0
         self._reader = RecordReader(source.stream, source.name, source.accept, self._reject_while_reading)
         config = msgspec.to_builtins(settings.stage)
@@ -135,13 +137,24 @@ class Session:
         if is_follower():
             return
         if self._rejects is None:
-            target = self.stream.rejects
-            if not target and self.settings.output not in ("", "-"):
-                target = self.settings.output.rstrip("/") + REJECTS
-            if not target or self.stream.dry_run:
+            target = self._rejects_path()
+            if target is None:
                 return
-            self._rejects = FileOutput(Path(target), force=True)
+            self._rejects = FileOutput(target, force=True)
         self._rejects.write(reject)
+
+    def _rejects_path(self) -> Path | None:
+        target = self.stream.rejects
+        if not target and self.settings.output not in ("", "-"):
+            target = self.settings.output.rstrip("/") + REJECTS
+        return None if not target or self.stream.dry_run else Path(target)
+
+    def _drop_old_rejects(self) -> None:
+        """A run without rejects leaves none behind of an earlier run into the same output."""
+        target = self._rejects_path()
+        if target is not None and not is_follower():
+            target.unlink(missing_ok=True)
+            target.with_name(target.name + ".part").unlink(missing_ok=True)
 
     # --- running -----------------------------------------------------------------------------
 
@@ -183,6 +196,8 @@ class Session:
             self.messages("info", "rejected: " + ", ".join(f"{code}: {count}" for code, count in codes.items()))
         if self._rejects is not None:
             self._rejects.finish(End(stage=self.name, run="rejects", records=self.rejected, rejected=0))
+        elif code == ExitCode.DONE:
+            self._drop_old_rejects()
         if manifest is not None:
             counted = {"input_sha256": self._reader.sha256, "rejected": self.rejected, "reject_codes": codes}
             self.manifest.finish(manifest, code, **self.context.facts, **counted, **facts)

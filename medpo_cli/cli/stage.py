@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from medpo_cli.cli import inputs, runtime
 from medpo_cli.cli.options import with_settings
+from medpo_cli.cli.resume import Given, resumed
 from medpo_cli.cli.session import Session, closing, open_output
 from medpo_cli.cli.settings import Resolved, resolve
 from medpo_cli.errors import ConfigError, ExitCode, UsageError
@@ -127,15 +128,17 @@ def _dry_run(session: Session) -> ExitCode:
         return session.exit_code()
 
 
-def to_records(session: Session, work: Generator, stdout: Callable[[], BinaryIO], *, replay: bool = False) -> ExitCode:
+def to_records(
+    session: Session, work: Generator, stdout: Callable[[], BinaryIO], *, given: Given | None = None
+) -> ExitCode:
     """The common execution: records in, records out.
 
     Args:
         session: the run.
         work: the stage's generator over the input records.
         stdout: where records go without ``-o``.
-        replay: on ``--resume`` redo everything and drop what is already written (for stages that
-            remember earlier records) instead of skipping finished ids.
+        given: on ``--resume`` pass over what is finished, comparing this much of it with the input. Without it
+            (stages that remember earlier records) redo everything and drop what is already written.
     """
     settings = session.settings
     manifest = manifest_path(settings)
@@ -143,20 +146,19 @@ def to_records(session: Session, work: Generator, stdout: Callable[[], BinaryIO]
     output = open_output(settings, stdout)
     with closing(session, manifest, output):
         session.begin(manifest)
-        session.pump(_resumed(session, work, output, replay), output)
+        session.pump(_behind(session, work, output, given), output)
         output.finish(session.end(output))
         session.summarize(f"{output.count} records")
         return session.exit_code()
 
 
-def _resumed(session: Session, work: Generator, output: Output, replay: bool) -> Iterator[Record]:
+def _behind(session: Session, work: Generator, output: Output, given: Given | None) -> Iterator[Record]:
     if not isinstance(output, FileOutput) or not output.count:
         return work(session.records)
     session.messages("info", f"resuming behind {output.count} finished records")
-    if replay:
+    if given is None:
         return output.replay(work(session.records))
-    done = {getattr(record, "id", None) for record in output.resumed()}
-    return work(record for record in session.records if getattr(record, "id", None) not in done)
+    return resumed(session.records, work, output, given, session.together)
 
 
 def manifest_path(settings: Resolved[Any]) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from medpo_cli.cli.comparing import compared, judged, read_steps
+from medpo_cli.cli.resume import given_to_corrupt, given_to_masks, given_to_sample
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
@@ -72,31 +73,34 @@ def pairs_here(_settings: Resolved[Any], messages: Messages) -> Path | None:
 def _sample(stage: Stage, session: Session, config: schema.SampleConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.stages import sample
 
-    return to_records(session, lambda records: sample.run(records, config, session.context), stdout)
+    work = lambda records: sample.run(records, config, session.context)  # noqa: E731
+    return to_records(session, work, stdout, given=given_to_sample)
 
 
 def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.stages import audit, edit, review
 
     if config.apply_review:
-        return to_records(session, lambda records: review.run(records, config, session.context), stdout, replay=True)
+        return to_records(session, lambda records: review.run(records, config, session.context), stdout)
     for path in audit.files(config.audit) if config.audit else ():
         if path.exists() and not (session.stream.force or session.stream.resume):
             raise CannotCreateError(f"{path.name} exists: --force replaces it")
     # The editor balances kinds over the whole stream, so a resumed run must see the stream again.
-    return to_records(session, lambda records: edit.run(records, config, session.context), stdout, replay=True)
+    return to_records(session, lambda records: edit.run(records, config, session.context), stdout)
 
 
 def _masks(stage: Stage, session: Session, config: schema.MasksConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.stages import masks
 
-    return to_records(session, lambda records: masks.run(records, config, session.context), stdout)
+    work = lambda records: masks.run(records, config, session.context)  # noqa: E731
+    return to_records(session, work, stdout, given=given_to_masks)
 
 
 def _corrupt(stage: Stage, session: Session, config: schema.CorruptConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.stages import corrupt
 
-    return to_records(session, lambda records: corrupt.run(records, config, session.context), stdout)
+    work = lambda records: corrupt.run(records, config, session.context)  # noqa: E731
+    return to_records(session, work, stdout, given=given_to_corrupt)
 
 
 def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: Stdout) -> ExitCode:
@@ -155,7 +159,7 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
                 summaries.append(record)
             yield record
 
-    code = to_records(session, work, lambda: pipe_only(stdout()), replay=True)
+    code = to_records(session, work, lambda: pipe_only(stdout()))
     session.messages.show(table(summaries))
     for line in (failed := failures(bounds, summaries)):
         session.messages("error", f"gate: {line}")

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,7 +94,7 @@ class FileOutput(Output):
         if not (force or resume):
             self._refuse_existing()
         super().__init__(self._open(), path.name)
-        self._resumed: list[bytes] = []
+        self._before = 0
         if not resume:
             self._stream.truncate(0)
             return
@@ -123,21 +124,30 @@ class FileOutput(Output):
         return stream
 
     def _pick_up(self) -> None:
-        """Read what an earlier run finished: its part, or else the complete file."""
-        self._stream.seek(0)
-        self._resumed = _finished(self._stream.read())
+        """Go on behind what an earlier run finished: its part, or else the complete file."""
         # The part is cut, never written anew: a kill in between must not lose what it holds.
-        self._stream.truncate(sum(map(len, self._resumed)))
-        for line in self._resumed:
+        self._stream.truncate(self._count_in(self.part))
+        if not self.count and self.path.exists():
+            for line in _finished(self.path):
+                self._put(line)
+                self.count += 1
+        self._before = self.count
+
+    def _count_in(self, path: Path) -> int:
+        """Count and hash the whole records of ``path``; their bytes."""
+        size = 0
+        for line in _finished(path):
             self._digest.update(line)
-        if not self._resumed and self.path.exists():
-            self._resumed = _finished(self.path.read_bytes())
-            self._put(b"".join(self._resumed))
-        self.count = len(self._resumed)
+            self.count += 1
+            size += len(line)
+        return size
 
     def resumed(self) -> Iterator[Record]:
         """The records that an earlier run left."""
-        return (_known(line) for line in self._resumed)
+        return (_known(line) for line in self._lines_before())
+
+    def _lines_before(self) -> Iterator[bytes]:
+        return islice(_finished(self.part), self._before)
 
     def replay(self, records: Iterator[Record]) -> Iterator[Record]:
         """Drop from ``records`` those that are already written, checking that they are the same.
@@ -145,7 +155,7 @@ class FileOutput(Output):
         Raises:
             ConfigError: the input or the program has changed since the unfinished run.
         """
-        for line in self._resumed:
+        for line in self._lines_before():
             record = next(records, None)
             if record is None or encode(record) + b"\n" != line:
                 raise ConfigError(f"cannot resume {self.path.name}: its records differ from what this run makes")
@@ -162,10 +172,13 @@ class FileOutput(Output):
             raise OutputError(f"{self.path.name}: {os.strerror(error.errno or 0)}") from error
 
 
-def _finished(data: bytes) -> list[bytes]:
-    """The lines of whole records before the end record."""
-    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
-    return [line for line in lines if not isinstance(_known(line), End)]
+def _finished(path: Path) -> Iterator[bytes]:
+    """The lines of whole records before the end record, or before a torn line."""
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n") or isinstance(_known(line), End):
+                return
+            yield line
 
 
 def _known(line: bytes) -> Record:

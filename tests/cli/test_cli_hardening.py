@@ -81,3 +81,31 @@ def test_resume_cuts_the_part_and_never_empties_it(tmp_path: Path, monkeypatch: 
     output = FileOutput(tmp_path / "o.jsonl", resume=True)
     assert (part.read_bytes(), output.count) == (line, 1)
     output.close()
+
+
+def test_resume_with_a_changed_input_is_refused_by_name(medpo: Run, folder: Path) -> None:
+    assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl").returncode == 0
+    lines = (folder / "out.jsonl").read_text().splitlines(keepends=True)
+    (folder / "out.jsonl").unlink()
+    (folder / "out.jsonl.part").write_text("".join(lines[:2]))
+    (folder / "cases.jsonl").write_text(case(0) + case(1, prompt="SECRET other") + case(2) + case(3) + END)
+    done = medpo("corrupt", "cases.jsonl", "-o", "out.jsonl", "--resume")
+    assert done.returncode == 78
+    assert "cannot resume out.jsonl: the input has changed (id case-1 is not" in done.stderr
+    assert "--force starts again" in done.stderr
+    assert "SECRET" not in done.stderr
+    assert (folder / "out.jsonl.part").read_text() == "".join(lines[:2])
+    assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl", "--force").returncode == 0
+
+
+def test_rejects_of_an_earlier_run_do_not_outlive_a_clean_one(medpo: Run, folder: Path) -> None:
+    rejects = folder / "out.jsonl.rejects.jsonl"
+    (folder / "bad.jsonl").write_text(case(0) + "{\n" + END)
+    assert medpo("corrupt", "bad.jsonl", "-o", "out.jsonl").returncode == 3
+    assert rejects.exists()
+    assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl", "--dry-run", "--force").returncode == 0
+    assert rejects.exists(), "a dry run changes nothing"
+    assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl", "--force").returncode == 0
+    assert not rejects.exists()
+    assert medpo("corrupt", "bad.jsonl", "-o", "out.jsonl", "--force", "--rejects", "mine.jsonl").returncode == 3
+    assert (folder / "mine.jsonl").exists()

@@ -1,0 +1,131 @@
+"""``--resume``: the same bytes from wherever a run was cut off, and never two inputs in one output."""
+
+import contextlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from medpo_cli.cli.resume import given_to_corrupt, given_to_masks, given_to_sample, resumed
+from medpo_cli.errors import ConfigError
+from medpo_cli.io.output import FileOutput
+from medpo_cli.schema.records import Case, End, ImageRef, Pair, Policy, Record, Region, Response, Sample, Span
+
+POLICY = Policy(model="m", digest="0" * 64)
+TOGETHER = 3
+
+
+def case(number: int, **change: object) -> Case:
+    return Case(**{"id": f"c{number}", "image": ImageRef(path="x.png"), "prompt": "p", "task": "report"} | change)
+
+
+CASES = [case(number) for number in range(11)]
+
+
+def answers(records: Iterator[Case]) -> Iterator[Record]:
+    """A stage whose answers depend on who is in the same batch, and that rejects c1 and c7."""
+    while group := list(islice(records, TOGETHER)):
+        company = "".join(record.id for record in group)
+        for record in group:
+            if record.id not in ("c1", "c7"):
+                fields = {name: getattr(record, name) for name in Case.__struct_fields__}
+                yield Sample(**fields, policy=POLICY, responses=[Response(text=company)])
+
+
+def whole(folder: Path) -> bytes:
+    """The output of a run that nothing disturbed."""
+    output = FileOutput(folder / "whole.jsonl")
+    for record in answers(iter(CASES)):
+        output.write(record)
+    output.finish(End(stage="sample", run="r", records=output.count, rejected=2))
+    return (folder / "whole.jsonl").read_bytes()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> bytes:
+    return whole(tmp_path)
+
+
+@contextlib.contextmanager
+def cut(folder: Path, kept: bytes, size: int) -> Iterator[FileOutput]:
+    """The output of a run that was killed after so many bytes, opened again."""
+    path = folder / f"{size}.jsonl"
+    path.with_name(path.name + ".part").write_bytes(kept[:size])
+    with contextlib.closing(FileOutput(path, resume=True)) as output:
+        yield output
+
+
+def test_wherever_it_was_cut_off_the_bytes_come_out_the_same(tmp_path: Path, kept: bytes) -> None:
+    ends = [0]
+    for line in kept.splitlines(keepends=True):
+        ends += [ends[-1] + 5, ends[-1] + len(line)]
+    for size in ends[:-1]:
+        with cut(tmp_path, kept, size) as output:
+            for record in resumed(iter(CASES), answers, output, given_to_sample, TOGETHER):
+                output.write(record)
+            output.finish(End(stage="sample", run="r", records=output.count, rejected=2))
+        assert output.path.read_bytes() == kept, size
+
+
+def test_a_finished_output_needs_nothing_but_what_was_rejected(tmp_path: Path, kept: bytes) -> None:
+    asked: list[str] = []
+
+    def work(records: Iterator[Case]) -> Iterator[Record]:
+        for record in records:
+            asked.append(record.id)
+            yield from ()
+
+    with cut(tmp_path, kept, len(kept)) as output:
+        assert list(resumed(iter(CASES), work, output, given_to_sample)) == []
+    assert asked == ["c1", "c7"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "how"),
+    [
+        ([CASES[0], CASES[1], case(2, prompt="another"), *CASES[3:]], "id c2 is not what its record was made from"),
+        ([CASES[0], CASES[1], *CASES[3:]], "id c2 is missing|id c3 comes too early"),
+        ([CASES[2], CASES[0], *CASES[3:]], "id c2 comes too early"),
+        (CASES[:2], "id c2 is missing"),
+    ],
+)
+def test_another_input_is_refused(tmp_path: Path, kept: bytes, changed: list[Case], how: str) -> None:
+    with cut(tmp_path, kept, len(kept)) as output, pytest.raises(ConfigError, match=how):
+        list(resumed(iter(changed), answers, output, given_to_sample))
+
+
+def test_a_record_that_comes_out_otherwise_now_is_refused(tmp_path: Path, kept: bytes) -> None:
+    def other(records: Iterator[Case]) -> Iterator[Record]:
+        for record in answers(records):
+            assert isinstance(record, Sample)
+            yield msgspec.structs.replace(record, responses=[Response(text="other")])
+
+    first = len(kept.splitlines(keepends=True)[0])
+    with cut(tmp_path, kept, first) as output, pytest.raises(ConfigError, match="comes out otherwise"):
+        list(resumed(iter(CASES), other, output, given_to_sample, TOGETHER))
+
+
+def test_what_corrupt_makes_is_no_change_of_the_input() -> None:
+    plain = case(0, ext={"mine": 1, "align": {"weight": 2}})
+    made = msgspec.structs.replace(
+        plain, no_control="no-control-site", ext={"mine": 1, "align": {"weight": 2, "ladder": [{}]}}
+    )
+    assert given_to_corrupt(made) == given_to_corrupt(plain)
+    assert given_to_corrupt(case(0)) == given_to_corrupt(case(0, ext={"align": {"ladder": []}}))
+    for other in (case(0, ext={"mine": 2}), case(0, ext={"align": {"weight": 3}}), case(0, reference="r")):
+        assert given_to_corrupt(other) != given_to_corrupt(plain)
+
+
+def test_what_masks_finds_is_no_change_of_the_input() -> None:
+    region = Region(label="nodule", box=(0, 0, 1, 1))
+    assert given_to_masks(case(0, regions=[region])) == given_to_masks(case(0))
+    assert given_to_masks(case(0, image=ImageRef(path="x.png", frame=3))) == given_to_masks(case(0))
+    assert given_to_masks(case(0, image=ImageRef(path="y.png"))) != given_to_masks(case(0))
+    span = Span(kind="side", chosen=(0, 1), rejected=(0, 1), source="rules")
+    fields = {name: getattr(case(0), name) for name in Case.__struct_fields__} | {"chosen": "l", "rejected": "r"}
+    pair = Pair(**fields, origin="corrected", spans=[span])
+    tied = msgspec.structs.replace(pair, regions=[region], spans=[msgspec.structs.replace(span, regions=(0,))])
+    assert given_to_masks(tied) == given_to_masks(pair)
+    assert given_to_masks(msgspec.structs.replace(tied, chosen="m")) != given_to_masks(pair)

@@ -81,8 +81,12 @@ def write(path: Path, records: Iterator[dict[str, Any]]) -> None:
         for record in records:
             file.write(json.dumps(record) + "\n")
             count += 1
-        end = {"schema": "medpo.end/1", "stage": "sample", "run": "bench", "records": count, "rejected": 0}
-        file.write(json.dumps(end) + "\n")
+        file.write(json.dumps(end_of(count)) + "\n")
+
+
+def end_of(count: int) -> dict[str, Any]:
+    """What shows that nothing was cut off."""
+    return {"schema": "medpo.end/1", "stage": "sample", "run": "bench", "records": count, "rejected": 0}
 
 
 def stages(folder: Path, records: int, url: str) -> Iterator[tuple[str, int, list[str]]]:
@@ -104,16 +108,23 @@ def stages(folder: Path, records: int, url: str) -> Iterator[tuple[str, int, lis
     yield "corrupt --resume", records, ["corrupt", of("pairs"), "-o", of("resumed.v"), "--resume"]
     yield "check", records, ["check", of("pairs.v")]
     yield "check --pairs", records, ["check", "--pairs", of("pairs.v")]
-    lines = Path(of("pairs.v")).open("rb").readlines()
-    Path(of("some")).write_bytes(b"".join([*lines[:few], lines[-1]]))
+    head(Path(of("pairs.v")), Path(of("some")), few)
+    with open(of("some"), "a") as file:
+        file.write(json.dumps(end_of(few)) + "\n")
     yield "check --images", few, ["check", "--images", of("some")]
 
 
 def cut_off(whole: Path, part: Path) -> None:
     """What a run killed shortly before its end leaves behind."""
-    subprocess.run(["head", "-n", "-5"], stdin=whole.open("rb"), stdout=part.open("wb"), check=True)
+    head(whole, part, -5)
     manifest = Path(f"{whole}.run.json").read_bytes()
     Path(f"{part}".removesuffix(".part") + ".run.json").write_bytes(manifest)
+
+
+def head(source: Path, target: Path, lines: int) -> None:
+    """The first lines of a file (all but the last, if negative), without holding it in memory."""
+    with source.open("rb") as before, target.open("wb") as after:
+        subprocess.run(["head", "-n", str(lines)], stdin=before, stdout=after, check=True)
 
 
 def main() -> None:

@@ -4,9 +4,11 @@ Framing is by ``jsonlines``; decoding and validation by msgspec. A line that can
 ``RecordError`` with the line's number; the caller decides whether to skip it.
 """
 
+import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -16,13 +18,18 @@ import msgspec
 
 from medpo_cli.errors import BadInputError, RecordError
 from medpo_cli.io.seen import Seen
-from medpo_cli.schema.records import AnyRecord, Case, End, Record
+from medpo_cli.schema.records import RECORDS, AnyRecord, Case, End, Part, Record
 
 R = TypeVar("R", bound=Record)
 MAX_LINE_BYTES = 64 << 20
 MAX_DEPTH = 64
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 _encoder = msgspec.json.Encoder()
+_UNKNOWN = "unknown field `"
+_PARTS: tuple[type[msgspec.Struct], ...] = (Part, *Part.__subclasses__(), *RECORDS.values())
+_FIELDS = sorted({"schema", *(field for kind in _PARTS for field in kind.__struct_fields__)})
+_LONGEST_NAME = 40
+_PATH = re.compile(rf"\$(\.({'|'.join(_FIELDS)})|\[(\d+|\.\.\.)\])*")
 
 
 def decode(line: str | bytes) -> Record:
@@ -38,16 +45,27 @@ def decode(line: str | bytes) -> Record:
         if isinstance(record, Case) and _deeper_than(MAX_DEPTH, record.ext):
             raise RecursionError
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        if message.startswith("Invalid"):
-            # msgspec quotes the value of enums and tags, which may be record text.
-            message = "not a known kind of record" if path.startswith("$.schema") else "not one of the allowed values"
-        raise RecordError("bad-record", message, path.rstrip("`") or "$") from None
+        raise RecordError("bad-record", *_said(str(error))) from None
     except (msgspec.DecodeError, ValueError):
         raise RecordError("not-json", "not valid JSON (or cut off)") from None
     except RecursionError:
         raise RecordError("too-deep", "objects are nested too deeply") from None
     return record
+
+
+def _said(error: str) -> tuple[str, str]:
+    """What msgspec found wrong and where, without what it quotes: values, and keys that no record has."""
+    message, _, path = error.rpartition(" - at `") if " - at `" in error else (error, "", "$")
+    path = path.rstrip("`")
+    if not _PATH.fullmatch(path):  # it came out of a key
+        path = "$"
+    if message.startswith("Invalid"):
+        return "not a known kind of record" if path == "$.schema" else "not one of the allowed values", path
+    if _UNKNOWN in message:
+        key = message.partition(_UNKNOWN)[2].rstrip("`")
+        close = difflib.get_close_matches(key[:_LONGEST_NAME], _FIELDS, n=1, cutoff=0.7)
+        return "unknown field" + (f"; did you mean {close[0]}?" if close else ""), path
+    return message, path
 
 
 def _deeper_than(limit: int, value: object) -> bool:

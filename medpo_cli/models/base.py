@@ -15,6 +15,7 @@ from transformers import GenerationConfig
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.models.family import EncodedPrompt, Family, ImageFeatures, family_of
 from medpo_cli.models.last_layer import LastLayer
+from medpo_cli.models.template import render
 
 HEAD_EXTRAS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Settings of text models that change logits behind the head."""
@@ -89,6 +90,11 @@ class VisionLanguageModel:
         found = {"device": str(self.device), "model": self.name, "model_digest": self.digest}
         return found | ({"adapter_digest": self.adapter_digest} if self.adapter_digest else {})
 
+    @cached_property
+    def longest(self) -> int:
+        """Tokens that the language model was built for; 0 where its configuration does not say."""
+        return int(getattr(self.base.config.get_text_config(), "max_position_embeddings", None) or 0)
+
     @property
     def forest(self) -> bool:
         """Whether answers may share one row under the family's tree masks."""
@@ -102,15 +108,15 @@ class VisionLanguageModel:
             images: uint8 [H, W, 3] each, in order.
 
         Raises:
-            RecordError: ``prompt-control-token`` if the question holds a control token of the model.
+            RecordError: ``prompt-control-token`` if the question holds a control token of the model,
+                ``prompt-too-long`` if it has more tokens than the model has positions.
+            UnavailableError: the chat template of the model cannot be used.
         """
         control = {*self.tokenizer.all_special_tokens, getattr(self.processor, "image_token", None)}
         if any(token and token in prompt for token in control):
             raise RecordError("prompt-control-token", "the prompt holds a control token of this model", "$.prompt")
         content = [{"type": "image"} for _ in images] + [{"type": "text", "text": prompt}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
+        text = render(self.processor, [{"role": "user", "content": content}], add_generation_prompt=True)
         bos = self.tokenizer.bos_token
         outputs = self.processor(
             images=[Image.fromarray(image) for image in images] or None,
@@ -119,6 +125,12 @@ class VisionLanguageModel:
             add_special_tokens=not (bos and text.startswith(bos)),
         )
         ids = outputs.pop("input_ids")[0]
+        if 0 < self.longest < len(ids):
+            raise RecordError(
+                "prompt-too-long",
+                f"{len(ids)} tokens of prompt and images, of at most {self.longest} that the model was built for",
+                "$.prompt",
+            )
         vision = {name: value for name, value in outputs.items() if not _is_token_wise(name)}
         return EncodedPrompt(ids, vision, ids == self.image_token_id, _content_key(vision))
 
@@ -262,7 +274,7 @@ class VisionLanguageModel:
         stops = _stop_ids(self.base, self.tokenizer)
         turns = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
         answer = {"role": "assistant", "content": [{"type": "text", "text": SENTINEL}]}
-        text = self.processor.apply_chat_template([*turns, answer], tokenize=False)
+        text = render(self.processor, [*turns, answer])
         after = self.tokenizer(text.partition(SENTINEL)[2], add_special_tokens=False)["input_ids"]
         if after and after[0] in stops:
             return int(after[0])

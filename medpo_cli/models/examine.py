@@ -15,6 +15,7 @@ from medpo_cli.models.family.base import language_prefix
 from medpo_cli.models.load import load_configured, quiet
 from medpo_cli.models.lora import add_lora, trainable_note
 from medpo_cli.models.quantize import count_4bit, outside_language_model
+from medpo_cli.models.template import render
 from medpo_cli.schema.config import ModelSettings
 from medpo_cli.schema.diagnosis import Diagnosis, error, note, ok, warning
 
@@ -118,10 +119,7 @@ def image_tokens(vlm: VisionLanguageModel) -> Iterator[Diagnosis]:
 def template(vlm: VisionLanguageModel) -> Iterator[Diagnosis]:
     """The chat template shows the question, opens an answer, and ends a turn with a token that stops generation."""
     turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": SENTENCES[0]}]}]
-    asked, opened = (
-        vlm.processor.apply_chat_template(turns, add_generation_prompt=opening, tokenize=False)
-        for opening in (False, True)
-    )
+    asked, opened = (render(vlm.processor, turns, add_generation_prompt=opening) for opening in (False, True))
     end = vlm.tokenizer.convert_ids_to_tokens(vlm.end_id)
     if SENTENCES[0] not in asked:
         yield error(AREA, "template", "the chat template drops the question", ORIGINAL)

@@ -22,6 +22,7 @@ from medpo_cli.models.folder import check_adapter_folder, check_model_folder, di
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
 from medpo_cli.models.quantize import compute_alike_everywhere, nf4_settings, settle_quantized
+from medpo_cli.models.template import check_template
 from medpo_cli.schema.config import ModelSettings
 
 
@@ -164,6 +165,7 @@ def find_processor(folder: Path, trust_remote_code: bool) -> Any:
             f"{folder} has no chat template, so nobody knows how it expects questions: "
             "put chat_template.jinja of the original model into the folder"
         )
+    check_template(processor.chat_template)
     return processor
 
 

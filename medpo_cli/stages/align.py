@@ -60,7 +60,6 @@ def run(
     from medpo_cli.training.encoder import Encoder, with_mismatches
     from medpo_cli.training.fit import estimate
     from medpo_cli.training.heldout import choose, divide
-    from medpo_cli.training.lengths import longest_of
     from medpo_cli.training.loop import train
     from medpo_cli.training.processes import start_accelerator
     from medpo_cli.training.setup import add_second, check_references
@@ -86,7 +85,7 @@ def run(
     add_head(vlm, terms)
     context.facts |= vlm.facts
     encoder = Encoder(vlm, terms, views)
-    examples = list(_examples(taken, encoder, config.max_length or longest_of(vlm), context))
+    examples = list(_examples(taken, encoder, config.max_length or vlm.longest, context))
     if not examples:
         raise BadInputError("no usable record to align with")
     training, held_out = divide(examples, choose(taken, config.held_out, config.seed))

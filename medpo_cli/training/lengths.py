@@ -1,7 +1,6 @@
 """How long a pair may be: nothing is ever cut, because cut image tokens or spans train on something else."""
 
 from medpo_cli.errors import RecordError
-from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.training.batches import Example
 
 FIELDS = {
@@ -13,11 +12,6 @@ FIELDS = {
     "2": "$.ext.align.twin.answer",
 }
 """Where the answer of a sequence stands in its record."""
-
-
-def longest_of(vlm: VisionLanguageModel) -> int:
-    """Tokens that the language model was built for; 0 where its configuration does not say."""
-    return int(getattr(vlm.base.config.get_text_config(), "max_position_embeddings", None) or 0)
 
 
 def check_length(example: Example, longest: int) -> Example:

@@ -71,11 +71,32 @@ def test_wrong_kind_and_duplicate_id() -> None:
     assert rejects == [(1, "wrong-kind")]
 
 
+KEYS = (b"secret text", b"a - at `$.secret", b"a` - at `$.secret", b"prompt` - at `$.image[0].secret")
+
+
 def test_messages_never_quote_the_record() -> None:
-    for line in (CASE % b"secret text", (CASE % b"a").replace(b"report", b"secret text"), b'{"schema":"secret text"}'):
+    keys = [(CASE % b"a").replace(b'"task"', b'"%s":1,"task"' % key) for key in KEYS]
+    keys += [(CASE % b"a").replace(b'"path"', b'"%s":1,"path"' % key) for key in KEYS]
+    values = [(CASE % b"a").replace(b"report", b"secret text"), b'{"schema":"secret text"}']
+    for line in (CASE % b"secret text", *values, *keys):
         with pytest.raises(RecordError) as caught:
             decode(line)
         assert "secret" not in str(caught.value) + str(caught.value.path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        (b'"prompt"', b'"promt"', "$", "unknown field; did you mean prompt?"),
+        (b'"path"', b'"pth"', "$.image", "unknown field; did you mean path?"),
+        (b'"path"', b'"zzzz"', "$.image", "unknown field"),
+        (b'"x.png"', b"7", "$.image.path", "Expected `str`, got `int`"),
+    ],
+)
+def test_an_unknown_field_is_told_by_its_nearest_known_one(old: bytes, new: bytes, path: str, message: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        decode((CASE % b"a").replace(old, new))
+    assert (caught.value.path, caught.value.message) == (path, message)
 
 
 def test_nan_is_never_written() -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from medpo_cli.cli.settings import STAGES, resolve
 from medpo_cli.errors import ConfigError, ExitCode
+from medpo_cli.io.log import plain
 from medpo_cli.schema.config import SampleConfig
 from medpo_cli.schema.diagnosis import Diagnosis, error, ok
 
@@ -62,7 +63,9 @@ def _settings(flags: dict[str, Any], config: str | None) -> tuple[SampleConfig, 
         cure = "medpo STAGE --print-config shows what counts; medpo init writes a new file"
         given = {key: value for key, value in flags.items() if value is not None}
         return SampleConfig(**given), [error("settings", "configuration", str(problem), cure, ExitCode.CONFIG)]
-    named = config or ("medpo.toml" if Path("medpo.toml").exists() else "none: built-in settings")
+    named = (
+        Path(config).name if config else ("medpo.toml" if Path("medpo.toml").exists() else "none: built-in settings")
+    )
     return settings, [ok("settings", "configuration", named)]
 
 
@@ -73,12 +76,13 @@ def report(found: Iterable[Diagnosis]) -> list[str]:
     counts = dict.fromkeys(MARKS, 0)
     for one in found:
         counts[one.state] += 1
+        text, cure = plain(one.text), plain(one.cure)
         if one.area != area:
             lines.append(one.area)
             area = one.area
-        lines += _wrapped(f"  {MARKS[one.state]:<6}{one.subject}: ", one.text)
-        if one.cure:
-            lines += _wrapped(f"{'':8}\N{RIGHTWARDS ARROW} ", one.cure)
+        lines += _wrapped(f"  {MARKS[one.state]:<6}{one.subject}: ", text)
+        if cure:
+            lines += _wrapped(f"{'':8}\N{RIGHTWARDS ARROW} ", cure)
     lines.append(_verdict(counts))
     return lines
 

@@ -130,7 +130,7 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
         for record in align.run(session.records, config, session.context, output=folder, resume=resume):
             session.write(record, output)
         output.finish(session.end(output))
-        session.summarize(f"{output.count} steps; adapter in {folder}")
+        session.summarize(f"{output.count} steps; adapter in {folder.name}")
         return session.exit_code()
 
 

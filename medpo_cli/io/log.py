@@ -42,7 +42,8 @@ class Messages:
         self._log_file = log_file
 
     def __call__(self, level: Level, text: str) -> None:
-        """Say one thing."""
+        """Say one thing, in one line."""
+        text = plain(text)
         if is_follower() and level != "error":
             return
         if self._log_file is not None:
@@ -70,6 +71,11 @@ class Messages:
             return json.dumps({"time": now, "level": level, "stage": self.stage, "message": text}, ensure_ascii=False)
         mark = "" if level == "info" else f"{level}: "
         return f"{now + ' ' if dated else ''}medpo {self.stage}: {mark}{text}"
+
+
+def plain(text: str) -> str:
+    """``text`` in one line without characters that command a terminal: names of files and models may hold them."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _to_stderr(line: str) -> None:

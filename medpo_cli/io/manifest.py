@@ -41,14 +41,33 @@ def versions() -> dict[str, str]:
 
 
 def private(value: str, root: Path) -> str:
-    """``value`` unless it is a path outside ``root``: then its base is replaced by a hash."""
-    if "/" not in value or "://" in value:
+    """``value`` without names of what lies outside ``root`` and without what an address may hold of secrets.
+
+    A path under the root is written relative to it (the root's own place would name what lies above), of any other
+    the folder is replaced by a hash. Of an address scheme, host and port stay. Words of a command are seen one by one.
+    """
+    if "/" not in value:
         return value
-    option, _, tail = value.rpartition("=") if value.startswith("-") else ("", "", value)
-    path = Path(tail)
-    inside = (path if path.is_absolute() else Path.cwd() / path).resolve().is_relative_to(root.resolve())
-    kept = tail if inside else f"<outside:{short_hash(str(path.parent))}>"
+    if " " in value:
+        return " ".join(private(word, root) for word in value.split(" "))
+    option, _, tail = value.partition("=") if value.startswith("-") else ("", "", value)
+    kept = _address(tail) if "://" in tail else _path(tail, root.resolve())
     return f"{option}={kept}" if option else kept
+
+
+def _address(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    return f"{scheme}://{host}" + (f"/{path}" if path in ("", "v1", "v1/") else f"/<hidden:{short_hash(path)}>")
+
+
+def _path(value: str, root: Path) -> str:
+    path = Path(value)
+    full = (path if path.is_absolute() else Path.cwd() / path).resolve()
+    if full.is_relative_to(root):
+        return full.relative_to(root).as_posix()
+    return f"<outside:{short_hash(str(path.parent))}>"
 
 
 class Manifest:

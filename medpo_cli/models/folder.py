@@ -39,15 +39,15 @@ def check_model_folder(folder: Path) -> None:
         UnavailableError: with the cure; folder missing, no configuration, weights missing, cut off or pickled.
     """
     if not folder.is_dir():
-        raise UnavailableError(f"model folder {folder} not found: give a local folder (nothing is downloaded)")
+        raise UnavailableError(f"model folder {folder.name} not found: give a local folder (nothing is downloaded)")
     if not (folder / "config.json").is_file():
-        raise UnavailableError(f"{folder} has no config.json: give the folder of a Hugging Face image-text model")
+        raise UnavailableError(f"{folder.name} has no config.json: give the folder of a Hugging Face image-text model")
     _check_json(folder / "config.json")
     shards = _shards(folder)
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing:
         raise UnavailableError(
-            f"{folder} is half downloaded: {len(missing)} of {len(shards)} weight files are missing "
+            f"{folder.name} is half downloaded: {len(missing)} of {len(shards)} weight files are missing "
             f"(first: {missing[0]}); download the folder again"
         )
     for name in shards:
@@ -61,10 +61,10 @@ def check_adapter_folder(folder: Path) -> None:
         UnavailableError: with the cure.
     """
     if not folder.is_dir():
-        raise UnavailableError(f"adapter folder {folder} not found")
+        raise UnavailableError(f"adapter folder {folder.name} not found")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
-            raise UnavailableError(f"{folder} is not a complete LoRA adapter: {name} is missing")
+            raise UnavailableError(f"{folder.name} is not a complete LoRA adapter: {name} is missing")
     _check_json(folder / "adapter_config.json")
     check_safetensors(folder / "adapter_model.safetensors")
 
@@ -79,7 +79,9 @@ def check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(8)
         if start == b"version ":
-            raise UnavailableError(f"{path} is a Git LFS pointer, not the weights: run 'git lfs pull' in the folder")
+            raise UnavailableError(
+                f"{path.parent.name}/{path.name} is a Git LFS pointer, not weights: run 'git lfs pull' in the folder"
+            )
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         header = file.read(length) if length <= size - 8 else b""
     try:
@@ -88,7 +90,7 @@ def check_safetensors(path: Path) -> None:
     except (ValueError, KeyError, TypeError, AttributeError):
         expected = -1
     if size != expected:
-        raise UnavailableError(f"{path} is cut off or damaged: download it again")
+        raise UnavailableError(f"{path.parent.name}/{path.name} is cut off or damaged: download it again")
 
 
 def digest(folder: Path, *, code: bool = False) -> str:
@@ -117,20 +119,20 @@ def _shards(folder: Path) -> list[str]:
         try:
             return sorted(set(_check_json(folder / WEIGHTS_INDEX)["weight_map"].values()))
         except (KeyError, AttributeError, TypeError) as error:
-            raise UnavailableError(f"{folder / WEIGHTS_INDEX} names no weights: download it again") from error
+            raise UnavailableError(f"{folder.name}/{WEIGHTS_INDEX} names no weights: download it again") from error
     if any(next(folder.glob(pattern), None) for pattern in PICKLES):
         raise UnavailableError(
-            f"{folder} holds pickled weights only, which can run code when read: "
+            f"{folder.name} holds pickled weights only, which can run code when read: "
             "convert them to safetensors (save_pretrained of a current transformers writes it)"
         )
-    raise UnavailableError(f"{folder} holds no weights (model.safetensors): download the folder again")
+    raise UnavailableError(f"{folder.name} holds no weights (model.safetensors): download the folder again")
 
 
 def _check_json(path: Path) -> dict[str, dict[str, str]]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UnavailableError(f"{path} is not valid JSON: download it again") from error
+        raise UnavailableError(f"{path.parent.name}/{path.name} is not valid JSON: download it again") from error
     if not isinstance(content, dict):
-        raise UnavailableError(f"{path} is not a JSON object: download it again")
+        raise UnavailableError(f"{path.parent.name}/{path.name} is not a JSON object: download it again")
     return content

@@ -127,12 +127,12 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UnavailableError(
-            f"transformers does not know the model in {folder} (config.json, model_type): "
+            f"transformers does not know the model in {folder.name} (config.json, model_type): "
             "update transformers, or give --trust-remote-code if the folder brings its own code and you trust it"
         ) from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and not trust_remote_code:
         raise UnavailableError(
-            f"{folder} holds a {config.model_type} model, which takes no images: give an image-text model "
+            f"{folder.name} holds a {config.model_type} model, which takes no images: give an image-text model "
             "such as LLaVA, Qwen-VL, Gemma 3 or SmolVLM"
         )
     check_kind(config)
@@ -144,25 +144,25 @@ def find_processor(folder: Path, trust_remote_code: bool) -> Any:
         processor = load_processor(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise UnavailableError(
-            f"{folder} has no usable processor ({type(error).__name__}): processor_config.json or "
+            f"{folder.name} has no usable processor ({type(error).__name__}): processor_config.json or "
             "preprocessor_config.json and the tokenizer files must lie beside the weights; copy them from the "
             "original model"
         ) from error
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise UnavailableError(
-            f"{folder} has a tokenizer but no image processor: copy processor_config.json or "
+            f"{folder.name} has a tokenizer but no image processor: copy processor_config.json or "
             "preprocessor_config.json from the original model"
         )
     if not processor.tokenizer.is_fast:
         raise UnavailableError(
-            f"{folder} has a slow tokenizer, which cannot map characters to tokens: add tokenizer.json "
+            f"{folder.name} has a slow tokenizer, which cannot map characters to tokens: add tokenizer.json "
             "(AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it)"
         )
     if not processor.chat_template:
         processor.chat_template = processor.tokenizer.chat_template
     if not processor.chat_template:
         raise UnavailableError(
-            f"{folder} has no chat template, so nobody knows how it expects questions: "
+            f"{folder.name} has no chat template, so nobody knows how it expects questions: "
             "put chat_template.jinja of the original model into the folder"
         )
     check_template(processor.chat_template)
@@ -182,11 +182,11 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         raise UnavailableError(
-            f"the weights in {folder} do not fit its config.json ({type(error).__name__}): download the folder again"
+            f"the weights in {folder.name} do not fit its config.json ({type(error).__name__}): download it again"
         ) from error
     if info["missing_keys"]:
         raise UnavailableError(
-            f"{folder} lacks {len(info['missing_keys'])} weights of its model, which would be random: "
+            f"{folder.name} lacks {len(info['missing_keys'])} weights of its model, which would be random: "
             "download the folder again"
         )
     compute_alike_everywhere(model)
@@ -204,7 +204,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         raise UnavailableError(
-            f"adapter {adapter} does not fit this model: give the model it was trained on"
+            f"adapter {adapter.name} does not fit this model: give the model it was trained on"
         ) from error
 
 
@@ -225,8 +225,8 @@ def _dry_run(model: VisionLanguageModel, folder: Path) -> None:
         raise
     except (ValueError, RuntimeError, IndexError, TypeError, KeyError) as error:
         raise UnavailableError(
-            f"processor and model in {folder} disagree about images ({type(error).__name__}): copy the processor "
+            f"processor and model in {folder.name} disagree about images ({type(error).__name__}): copy the processor "
             "and tokenizer files of the original model"
         ) from error
     if not tokens:
-        raise UnavailableError(f"the chat template in {folder} writes no image placeholder: copy the original one")
+        raise UnavailableError(f"the chat template in {folder.name} writes no image placeholder: copy the original one")

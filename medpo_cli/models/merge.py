@@ -59,7 +59,7 @@ def check_full_precision(base: Path | str) -> None:
     """
     check_model_folder(Path(base))
     if '"quantization_config"' in (Path(base) / "config.json").read_text("utf-8"):
-        raise UnavailableError(f"{base} holds a quantised model: --merge needs the model in full precision")
+        raise UnavailableError(f"{Path(base).name} holds a quantised model: --merge needs the model in full precision")
 
 
 @torch.no_grad()

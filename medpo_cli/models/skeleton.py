@@ -29,7 +29,7 @@ def load_skeleton(config: ModelSettings) -> VisionLanguageModel:
     """
     folder = Path(config.model)
     if not (folder / "config.json").is_file():
-        raise UnavailableError(f"{folder} has no config.json: give the folder of a Hugging Face image-text model")
+        raise UnavailableError(f"{folder.name} has no config.json: give the folder of a Hugging Face image-text model")
     device = torch.device("cuda" if config.device.startswith("cuda") else "cpu")
     dtype = torch.bfloat16 if config.dtype == "auto" and device.type == "cuda" else resolve_dtype(config.dtype, device)
     with quiet():

@@ -21,16 +21,16 @@ def load_tokenizer(folder: Path) -> Tokenize:
         UnavailableError: no folder, no tokenizer in it, or one without offsets.
     """
     if not folder.is_dir():
-        raise UnavailableError(f"tokenizer folder {folder} not found: give a local folder (nothing is downloaded)")
+        raise UnavailableError(f"tokenizer folder {folder.name} not found: give a local folder (nothing is downloaded)")
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # whatever a damaged folder makes the library raise
             raise UnavailableError(
-                f"{folder} holds no tokenizer that can be loaded ({type(error).__name__})"
+                f"{folder.name} holds no tokenizer that can be loaded ({type(error).__name__})"
             ) from error
     if not tokenizer.is_fast:
-        raise UnavailableError(f"the tokenizer of {folder} tells no offsets: a tokenizer.json is needed")
+        raise UnavailableError(f"the tokenizer of {folder.name} tells no offsets: a tokenizer.json is needed")
 
     def tokenize(text: str) -> tuple[list[int], list[tuple[int, int]]]:
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

@@ -97,7 +97,10 @@ class Hospital:
         planted = self.planted
         name = f"images/{planted('image name')}.png"
         shutil.copy(self.folder / record["image"]["path"], self.folder / name)
-        ext = record.get("ext", {}) | {planted("ext key"): planted("ext value"), "organ": planted("ext organ")}
+        ext = record.get("ext", {}) | {
+            planted("ext key"): planted("ext value"),
+            "organ": f"{planted('ext organ')}, a name",
+        }
         regions = record.get("regions")
         if regions and record["task"] == "report":
             regions = [region | {"label": planted("region label")} for region in regions]

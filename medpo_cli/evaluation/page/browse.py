@@ -58,7 +58,7 @@ def record_view(record: Case, context: Context, *, with_text: bool) -> CaseView:
         id=record.id,
         kind=record.origin if isinstance(record, Pair) else KINDS[record.task],
         prompt=marked(record.prompt, None, with_text=with_text),
-        pictures=pictures_of(record, context),
+        pictures=pictures_of(record, context, with_text=with_text),
         answers=_answers(record, with_text=with_text),
     )
 

@@ -1,5 +1,6 @@
 """The pictures of one record: intact, destroyed, control; with the outlines of its regions."""
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -13,15 +14,20 @@ from medpo_cli.schema.records import Case
 View = NDArray[np.uint8]
 
 
-def pictures_of(case: Case, context: Context) -> tuple[Picture, ...]:
+def pictures_of(case: Case, context: Context, *, with_text: bool) -> tuple[Picture, ...]:
     """Views of a record's images; outlines lie on the first one and on its changed copies.
+
+    Args:
+        case: the record.
+        context: for its files.
+        with_text: its own words may be shown; else a region is called by the finding that it is, or by number.
 
     Raises:
         RecordError: an image or a mask cannot be used.
     """
     from medpo_cli.imaging.window import load_view
 
-    borders = outlines_of(case, context)
+    borders = outlines_of(case, context, with_text=with_text)
     several = isinstance(case.image, list)
     views = [load_view(ref, context, f"$.image[{k}]" if several else "$.image") for k, ref in enumerate(case.images)]
     shown = [Picture(f"image {k + 1}" if k else "intact", view, () if k else borders) for k, view in enumerate(views)]
@@ -36,8 +42,8 @@ def pictures_of(case: Case, context: Context) -> tuple[Picture, ...]:
     return tuple(shown)
 
 
-def outlines_of(case: Case, context: Context) -> tuple[Outline, ...]:
-    """The borders of a record's regions on the slices that are shown."""
+def outlines_of(case: Case, context: Context, *, with_text: bool) -> tuple[Outline, ...]:
+    """The borders of a record's regions on the slices that are shown; arguments as in ``pictures_of``."""
     from medpo_cli.imaging.regions import region_mask
     from medpo_cli.imaging.window import checked_source, laid_out
 
@@ -51,9 +57,18 @@ def outlines_of(case: Case, context: Context) -> tuple[Outline, ...]:
     for k, region in enumerate(case.regions):
         mask = region_mask(region, image, context, ref.frame, f"$.regions[{k}]")
         area = laid_out(image, mask, lambda plane: plane, frame=ref.frame, montage=ref.montage, projection=across)
-        label = f"{region.label} (the policy's own look)" if region.circular else region.label
+        label = region.label if with_text or region.label in _findings() else f"region {k + 1}"
+        label += " (the policy's own look)" if region.circular else ""
         borders.append(Outline(label, outline(area)))
     return tuple(borders)
+
+
+@cache
+def _findings() -> frozenset[str]:
+    """What may stand on a page without texts: a label is free text, but these are words of the lexicon."""
+    from medpo_cli.text.lexicon import load_lexicon
+
+    return frozenset(load_lexicon().findings)
 
 
 def _changed(before: View, after: View) -> str:

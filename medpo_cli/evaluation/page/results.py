@@ -151,7 +151,7 @@ def case_view(seen: Seen, context: Context, *, with_text: bool) -> CaseView:
         id=case.id,
         kind={"closed": "closed question", "open": "open question"}.get(kind, kind),
         prompt=marked(case.prompt, None, with_text=with_text),
-        pictures=pictures_of(case, context),
+        pictures=pictures_of(case, context, with_text=with_text),
         answers=_answers(seen, with_text=with_text),
         chips=_chips(seen.scores),
         fixed=seen.fixed,

@@ -30,7 +30,7 @@ from medpo_cli.evaluation.page.render import render
 from medpo_cli.evaluation.page.words import marked, spans
 from medpo_cli.evaluation.summaries import summarise
 from medpo_cli.io.context import Context
-from medpo_cli.schema.records import Case, ImageRef, Pair, Policy, Response, Sample, Score, Span
+from medpo_cli.schema.records import Case, ImageRef, Pair, Policy, Region, Response, Sample, Score, Span
 
 SECRET = "Zebrafish"  # a word of the answers that occurs nowhere else
 
@@ -292,3 +292,16 @@ def test_records_are_shown_with_their_spans(tmp_path: Path) -> None:
     assert _check(html).open == []
     write_records_page(path, [sample], context, with_text=False)
     assert SECRET not in path.read_text()
+
+
+@pytest.mark.parametrize(("label", "shown"), [("nodule", "nodule"), (f"nodule of {SECRET}", "region 1")])
+def test_a_regions_own_words_are_masked_too(tmp_path: Path, label: str, shown: str) -> None:
+    """A label is free text; without texts it stands on the page only if it is a finding of the lexicon."""
+    Image.fromarray(np.full((6, 6), 9, np.uint8)).save(tmp_path / "a.png")
+    region = Region(label=label, box=(1, 1, 4, 4))
+    case = Case(id="c", image=ImageRef(path="a.png"), prompt="Look", task="report", regions=[region])
+    titles = []
+    for with_text in (False, True):
+        write_records_page(tmp_path / "page.html", [case], Context(tmp_path), with_text=with_text)
+        titles += re.findall(r"<path class=\"outline\".*?<title>(.*?)</title>", (tmp_path / "page.html").read_text())
+    assert titles == [shown, label]

@@ -107,8 +107,10 @@ def test_corrupted_images_and_outlines_are_seen_in_the_same_way(tmp_path: Path, 
     where = view(Image(array=frozen(mask), kind="nifti", affine=read_image(tmp_path / "m.nii.gz").affine), **look) > 0  # type: ignore[arg-type]
     assert differs.any()
     assert not (differs & ~where[..., 0]).any()
-    (outline,) = outlines_of(case, Context(tmp_path))
+    (outline,) = outlines_of(case, Context(tmp_path), with_text=True)
     assert outline.label == "nodule"
     own = Region(label="nodule", mask=MaskRef(path="m.nii.gz"), circular=True)
-    (outline,) = outlines_of(Case(id="1", image=ref, prompt="?", task="report", regions=[own]), Context(tmp_path))
+    (outline,) = outlines_of(
+        Case(id="1", image=ref, prompt="?", task="report", regions=[own]), Context(tmp_path), with_text=True
+    )
     assert outline.label == "nodule (the policy's own look)"

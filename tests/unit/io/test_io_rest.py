@@ -86,12 +86,23 @@ def test_of_several_processes_only_the_first_speaks_but_every_error_is_heard(
 def test_manifest_hides_paths_outside_the_root(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert private("--beta", tmp_path) == "--beta"
-    assert private(f"{tmp_path}/in/x.jsonl", tmp_path) == f"{tmp_path}/in/x.jsonl"
+    assert private(f"{tmp_path}/in/x.jsonl", tmp_path) == "in/x.jsonl"
+    assert private(str(tmp_path), tmp_path) == "."
     hidden = private("/home/doe_john/study/x.jsonl", tmp_path)
     assert hidden.startswith("<outside:")
     assert "doe" not in hidden
     assert "doe" not in private("--model=/home/doe_john/m", tmp_path)
+    command = f"python /home/doe_john/find.py --weights /home/doe_john/w {tmp_path}/in"
+    words = private(command, tmp_path).split(" ")
+    assert (words[0], words[2], words[4]) == ("python", "--weights", "in")
+    assert "doe" not in "".join(words)
+
+
+def test_manifest_hides_what_an_address_may_hold_of_secrets(tmp_path: Path) -> None:
     assert private("http://127.0.0.1:8000/v1", tmp_path) == "http://127.0.0.1:8000/v1"
+    for url in ("http://key@10.0.0.1:80/v1", "http://10.0.0.1:80/key/v1", "--endpoint=http://a:key@10.0.0.1:80/?x=key"):
+        assert "key" not in private(url, tmp_path)
+        assert "://10.0.0.1:80/" in private(url, tmp_path)
 
 
 def test_manifest_holds_settings_versions_and_outcome(tmp_path: Path) -> None:

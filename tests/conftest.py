@@ -1,7 +1,10 @@
 """Shared by all tests: no network, one thread, the folders of small models."""
 
+import importlib.util
 import os
-import socket
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,20 +14,50 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-_connect = socket.socket.connect
+GUARD = Path(__file__).parent / "guard"
 
 
-def _only_loopback(self: socket.socket, address: object) -> None:
-    host = address[0] if isinstance(address, tuple) else address
-    if self.family == socket.AF_UNIX or str(host) in {"127.0.0.1", "::1", "localhost"}:
-        _connect(self, address)  # type: ignore[arg-type]
-        return
-    raise AssertionError(f"a test tried to reach the network: {host}")
+def _shut_the_network() -> Path:
+    """Here and in all Python processes that tests start; returns the file for what was refused."""
+    descriptor, seen = tempfile.mkstemp(prefix="tests-network-")
+    os.close(descriptor)
+    os.environ["TESTS_NETWORK_SEEN"] = seen
+    guard = sys.modules.get("sitecustomize")
+    if not hasattr(guard, "watch"):  # a worker of pytest-xdist has it from its own start
+        places = [str(GUARD), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(places)
+        specification = importlib.util.spec_from_file_location("network_guard", GUARD / "sitecustomize.py")
+        assert specification is not None
+        assert specification.loader is not None
+        guard = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(guard)
+    guard.keep_in_children()
+    return Path(seen)
+
+
+_SEEN = _shut_the_network()
+
+
+def pytest_unconfigure() -> None:
+    """Nothing is left behind."""
+    _SEEN.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_server_yet() -> None:
+    """Loopback is open from the first server that a test of this module opens."""
+    os.environ.pop("TESTS_OWN_SERVER", None)
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket.socket, "connect", _only_loopback)
+def _no_network() -> Iterator[None]:
+    """A refused connection fails the test, also where the error was swallowed or raised in a child."""
+    before = _SEEN.stat().st_size
+    yield
+    with _SEEN.open() as stream:
+        stream.seek(before)
+        refused = stream.read().splitlines()
+    assert not refused, f"the network was tried: {refused[:3]}"
 
 
 @pytest.fixture(scope="session")

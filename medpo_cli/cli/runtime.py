@@ -49,7 +49,7 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
         stage: for messages.
         body: the work; returns DONE or REJECTS.
         say: prints one error line.
-        debug: print the traceback of internal errors (never done otherwise: locals hold patient text).
+        debug: print where internal errors came from, frame by frame; what they say may quote a record and is left out.
     """
     code = int(ExitCode.INTERNAL)
     # Where the last line cannot be said (log file or standard error full), the exit code still tells.
@@ -76,7 +76,7 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
         say(str(known) if known else _bug(error))
         code = int(known.code if known else ExitCode.INTERNAL)
         if debug:
-            traceback.print_exc(file=sys.stderr)
+            sys.stderr.write(_trace(error))
     _leave(code)
 
 
@@ -99,6 +99,15 @@ def _bug(error: Exception) -> str:
     """Where an unexpected error arose; its text is left out because it may quote a record."""
     kind = type(error).__name__
     return f"internal error (a bug in medpo): {kind} at {_place(error)}; --debug shows the traceback"
+
+
+def _trace(error: BaseException | None) -> str:
+    """Frames and kinds of an error and of those it came from, latest last, without their texts."""
+    if error is None:
+        return ""
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{_trace(earlier)}Traceback (most recent call last):\n{frames}{type(error).__name__}\n"
 
 
 def _place(error: Exception) -> str:

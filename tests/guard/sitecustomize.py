@@ -33,7 +33,7 @@ def refuse(what: str) -> None:
     if os.environ.get(SEEN):
         with open(os.environ[SEEN], "a", encoding="utf-8") as stream:
             stream.write(what + "\n")
-    raise AssertionError(f"a test tried to reach the network: {what}")
+    raise AssertionError(f"a test tried to reach the network: {what} (loopback is open once a test listens there)")
 
 
 def watch(event: str, arguments: tuple[object, ...]) -> None:

@@ -71,7 +71,9 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
     except BrokenPipeError:
         silence_broken_pipe()
         code = int(ExitCode.SIGPIPE)
-    except Exception as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # libraries in Rust panic past Exception
         known = _from_the_system(error)
         say(str(known) if known else _bug(error))
         code = int(known.code if known else ExitCode.INTERNAL)
@@ -88,14 +90,14 @@ def _whatever_happens(say: Callable[[str], None]) -> Callable[[str], None]:
     return quiet
 
 
-def _from_the_system(error: Exception) -> MedpoError | None:
+def _from_the_system(error: BaseException) -> MedpoError | None:
     """A disk, stream or folder that failed where nothing waited for it; that is no bug of ours."""
     if not isinstance(error, OSError) or not error.errno:
         return None
     return translate_os_error(error, f"at {_place(error)}")
 
 
-def _bug(error: Exception) -> str:
+def _bug(error: BaseException) -> str:
     """Where an unexpected error arose; its text is left out because it may quote a record."""
     kind = type(error).__name__
     return f"internal error (a bug in medpo): {kind} at {_place(error)}; --debug shows the traceback"
@@ -110,7 +112,7 @@ def _trace(error: BaseException | None) -> str:
     return f"{_trace(earlier)}Traceback (most recent call last):\n{frames}{type(error).__name__}\n"
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "medpo_cli" in frame.filename] or frames
     return f"{os.path.basename(own[-1].filename)}:{own[-1].lineno}" if own else "unknown"

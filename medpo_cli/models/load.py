@@ -15,13 +15,15 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging
 
-from medpo_cli.errors import UnavailableError
+from medpo_cli.errors import MedpoError, UnavailableError
+from medpo_cli.models.adapter import check_patterns
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import check_kind
 from medpo_cli.models.folder import check_adapter_folder, check_model_folder, digest
 from medpo_cli.models.memory import memory_is_temporary
 from medpo_cli.models.processor import load_processor
 from medpo_cli.models.quantize import compute_alike_everywhere, nf4_settings, settle_quantized
+from medpo_cli.models.sizes import check_sizes
 from medpo_cli.models.template import check_template
 from medpo_cli.schema.config import ModelSettings
 
@@ -123,9 +125,10 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def check_config(folder: Path, trust_remote_code: bool) -> None:
     """Refuse configurations that transformers does not know as image-text models, or medpo cannot use."""
+    check_sizes(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # whatever a damaged file makes the library raise
         raise UnavailableError(
             f"transformers does not know the model in {folder.name} (config.json, model_type): "
             "update transformers, or give --trust-remote-code if the folder brings its own code and you trust it"
@@ -177,10 +180,13 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
     try:
         model, info = AutoModelForImageTextToText.from_pretrained(folder, **options)
     except ImportError as error:
-        raise UnavailableError("bitsandbytes is missing: pip install bitsandbytes, or drop --quantize nf4") from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            raise
+        what = "bitsandbytes is missing: pip install bitsandbytes, or drop --quantize nf4"
+        if quantize != "nf4":
+            what = f"{folder.name} needs a package that is not installed, for its quantization or its attention"
+        raise UnavailableError(what) from error
+    except (MedpoError, MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a damaged folder makes the library raise
         raise UnavailableError(
             f"the weights in {folder.name} do not fit its config.json ({type(error).__name__}): download it again"
         ) from error
@@ -198,11 +204,12 @@ def _model(folder: Path, quantize: str, device: torch.device, dtype: torch.dtype
 def _with_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
+    check_patterns(adapter, (name for name, _ in model.named_modules()))
     try:
         return PeftModel.from_pretrained(model, str(adapter), is_trainable=False, local_files_only=True)
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            raise
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a damaged folder makes the library raise
         raise UnavailableError(
             f"adapter {adapter.name} does not fit this model: give the model it was trained on"
         ) from error
@@ -221,9 +228,9 @@ def _dry_run(model: VisionLanguageModel, folder: Path) -> None:
             position_ids=model.row_positions([prompt], len(prompt)),
             logits_to_keep=1,
         )
-    except torch.cuda.OutOfMemoryError:
+    except (MedpoError, torch.cuda.OutOfMemoryError):
         raise
-    except (ValueError, RuntimeError, IndexError, TypeError, KeyError) as error:
+    except Exception as error:  # no memory for this small picture either
         raise UnavailableError(
             f"processor and model in {folder.name} disagree about images ({type(error).__name__}): copy the processor "
             "and tokenizer files of the original model"

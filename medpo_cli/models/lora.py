@@ -12,6 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from medpo_cli.errors import MedpoError, UnavailableError
+from medpo_cli.models.adapter import check_patterns
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.folder import check_adapter_folder
 from medpo_cli.models.load import quiet
@@ -82,6 +83,7 @@ def continue_adapter(vlm: VisionLanguageModel, folder: Path | str) -> None:
 def load_second(vlm: VisionLanguageModel, folder: Path | str) -> None:
     """Load one more frozen adapter beside those that are there, as the second reference."""
     check_adapter_folder(Path(folder))
+    check_patterns(Path(folder), (name for name, _ in vlm.base.named_modules()))
     with quiet():
         vlm.model.load_adapter(str(folder), SECOND, is_trainable=False, local_files_only=True)
         vlm.model.set_adapter("default")

@@ -4,16 +4,13 @@ They run in transformers' sandbox, which keeps them from Python's objects. Here 
 one is stopped, and so is everything else that a template can do wrong, with the name of the cure.
 """
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, TemplateError
 
 from medpo_cli.errors import UnavailableError
+from medpo_cli.models.limits import TooLongError, time_limit
 
 SECONDS = 10.0
 """Processor time for one rendering; real templates take about a millisecond."""
@@ -55,9 +52,9 @@ def render(processor: Any, turns: list[dict[str, Any]], *, add_generation_prompt
         UnavailableError: the template fails, asks for what the sandbox forbids, or takes more than ``SECONDS``.
     """
     try:
-        with _limited(SECONDS):
+        with time_limit(SECONDS):
             text = processor.apply_chat_template(turns, add_generation_prompt=add_generation_prompt, tokenize=False)
-    except _TooLongError:
+    except TooLongError:
         raise UnavailableError(f"the chat template does not end ({SECONDS:g} s of processor time): {CURE}") from None
     except MemoryError:
         raise UnavailableError(f"the chat template takes more memory than there is: {CURE}") from None
@@ -66,26 +63,3 @@ def render(processor: Any, turns: list[dict[str, Any]], *, add_generation_prompt
     if not isinstance(text, str):
         raise UnavailableError(f"the chat template writes no text: {CURE}")
     return text
-
-
-class _TooLongError(BaseException):
-    """Not an Exception, so that nothing between the template and us swallows it."""
-
-
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Raise _TooLongError in the block after that much processor time; only the main thread can be interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _TooLongError
-
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)

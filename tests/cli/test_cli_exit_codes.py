@@ -94,6 +94,26 @@ def test_70_internal_error_without_text_or_traceback(folder: Path) -> None:
     assert "SECRET" not in done.stderr
 
 
+def test_70_also_where_a_library_panics_past_exception(folder: Path) -> None:
+    program = (
+        "import sys\n"
+        "from medpo_cli.stages import corrupt\n"
+        "class PanicException(BaseException): pass\n"
+        "def broken(records, config, context):\n"
+        "    raise PanicException('SEC' + 'RET')\n"
+        "    yield\n"
+        "corrupt.run = broken\n"
+        "sys.argv = ['medpo', 'corrupt', 'cases.jsonl', '-o', 'out.jsonl']\n"
+        "from medpo_cli.cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 70
+    assert "Traceback" not in done.stderr
+    assert "SECRET" not in done.stderr
+    assert json.loads((folder / "out.jsonl.run.json").read_text())["exit_code"] == 70
+
+
 def test_73_output_exists_or_cannot_be_made(medpo: Run, folder: Path) -> None:
     (folder / "out.jsonl").write_text("mine")
     assert medpo("corrupt", "cases.jsonl", "-o", "out.jsonl").returncode == 73

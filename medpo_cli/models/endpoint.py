@@ -9,14 +9,17 @@ import http.client
 import io
 import ipaddress
 import json
+import math
 import socket
 import time
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 
 from medpo_cli.errors import ConfigError, RecordError, UnavailableError
@@ -27,6 +30,43 @@ MAX_REPLY = 16 * 2**20
 LONGEST_WAIT = 60.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 MISCONFIGURED = frozenset({401, 403, 404, 405})
+
+
+class _Token(msgspec.Struct):
+    logprob: float
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    logprobs: _Logprobs | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    completion_tokens: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
+
+
+class _Completion(msgspec.Struct):
+    """What is read of a reply; servers add much to it."""
+
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
+    usage: _Usage | None = None
+
+
+class _Model(msgspec.Struct):
+    id: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class _Models(msgspec.Struct):
+    data: Annotated[list[_Model], Meta(min_length=1)]
 
 
 class Endpoint:
@@ -124,9 +164,10 @@ class Endpoint:
 
     def _first_model(self) -> str:
         try:
-            return str(json.loads(self._call("GET", "/models"))["data"][0]["id"])
-        except (ValueError, KeyError, IndexError, TypeError, RecordError) as error:
-            raise UnavailableError("the endpoint lists no model: name one with --endpoint-model") from error
+            return msgspec.json.decode(self._call("GET", "/models"), type=_Models).data[0].id
+        except (msgspec.DecodeError, UnicodeError, RecursionError, RecordError):
+            # Not chained: the error may quote the reply.
+            raise UnavailableError("the endpoint lists no model: name one with --endpoint-model") from None
 
     def _check_host(self) -> None:
         """Every address of the host must be permitted, before anything is sent."""
@@ -221,21 +262,21 @@ def _response(reply: bytes) -> Response:
     if len(reply) > MAX_REPLY:
         raise RecordError("endpoint-malformed", "the endpoint's reply is longer than 16 MiB", "$")
     try:
-        answer = json.loads(reply)
-        choice = answer["choices"][0]
-        text = choice["message"]["content"]
-        listed = (choice.get("logprobs") or {}).get("content") or []
-        logprob = float(sum(entry["logprob"] for entry in listed)) if listed else None
-        tokens = (answer.get("usage") or {}).get("completion_tokens", len(listed) or None)
-        finish = choice.get("finish_reason")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        answer = msgspec.json.decode(reply, type=_Completion)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         # Not chained: a JSON error holds the reply, and the reply holds the answer.
         raise RecordError("endpoint-malformed", "the endpoint's reply is no chat completion", "$") from None
-    if not isinstance(text, str) or not text:
+    choice = answer.choices[0]
+    listed = choice.logprobs.content if choice.logprobs else None
+    logprob = sum(token.logprob for token in listed) if listed else None
+    if logprob is not None and not math.isfinite(logprob):
+        raise RecordError("endpoint-malformed", "the endpoint's log-probabilities are not finite", "$")
+    text, counted = choice.message.content, answer.usage.completion_tokens if answer.usage else None
+    if not text:
         raise RecordError("endpoint-empty", "the endpoint gave an empty answer", "$")
     return Response(
         text=unicodedata.normalize("NFC", text),
         logprob=logprob,
-        tokens=tokens if isinstance(tokens, int) else None,
-        finish="length" if finish == "length" else "stop",
+        tokens=len(listed) if counted is None and listed else counted,
+        finish="length" if choice.finish_reason == "length" else "stop",
     )

@@ -4,8 +4,7 @@ Circular as evidence: the policy points at what it looks at, right or wrong. Map
 whatever the processor does to it: where its values come from is read off a picture of coordinates.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from medpo_cli.errors import RecordError
+from medpo_cli.models.attention import eager
 from medpo_cli.models.base import VisionLanguageModel
 from medpo_cli.models.family import EncodedPrompt
 from medpo_cli.models.score import answer_logprobs
@@ -59,17 +59,23 @@ def saliency(vlm: VisionLanguageModel, question: Question, method: Method) -> Ma
         RecordError: ``saliency-words`` where no token of the answer covers the words, ``saliency-unplaced``
             where the family's image tensors do not tell where they come from, ``saliency-not-finite``.
     """
-    counted = _counted(vlm, question)
-    cells = {"gradient": _gradient, "occlusion": _occlusion, "attention": _attention}[method](vlm, question, counted)
-    if not np.isfinite(cells).all():
-        raise RecordError("saliency-not-finite", "the model gives values that are not finite for this image")
     height, width = question.images[0].shape[:2]
-    small = Image.fromarray(np.maximum(cells, 0).astype(np.float32))
+    small = Image.fromarray(cells(vlm, question, method).astype(np.float32))
     return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float64)
 
 
-def _counted(vlm: VisionLanguageModel, question: Question) -> Tensor:
-    """Which tokens of the answer count, bool [T]."""
+def cells(vlm: VisionLanguageModel, question: Question, method: Method) -> Map:
+    """The map that ``saliency`` spreads over the picture: float64 [CELLS, CELLS] (occlusion: PATCHES), at least 0."""
+    found = {"gradient": _gradient, "occlusion": _occlusion, "attention": _attention}[method](
+        vlm, question, counted_tokens(vlm, question)
+    )
+    if not np.isfinite(found).all():
+        raise RecordError("saliency-not-finite", "the model gives values that are not finite for this image")
+    return np.asarray(np.maximum(found, 0), np.float64)
+
+
+def counted_tokens(vlm: VisionLanguageModel, question: Question) -> Tensor:
+    """Which tokens of the answer count, bool [T], the end-of-turn token last."""
     offsets = vlm.encode_answer(question.answer).offsets
     whole = [(0, len(question.answer) + 1)]
     words = question.words or whole
@@ -94,7 +100,7 @@ def _gradient(vlm: VisionLanguageModel, question: Question, counted: Tensor) -> 
 def _attention(vlm: VisionLanguageModel, question: Question, counted: Tensor) -> Map:
     prompt, ids = _row(vlm, question)
     pixels = _pixels(prompt)
-    with _eager(vlm):
+    with eager(vlm):
         layers = _forward(vlm, prompt, ids, output_attentions=True).attentions
     if not layers or layers[0] is None or pixels.ndim != 4:
         raise RecordError("saliency-unplaced", "this model's attention cannot be laid on the picture")
@@ -187,14 +193,3 @@ def _coordinates(vlm: VisionLanguageModel, question: Question) -> tuple[Map, Map
     known = (np.abs(white - black) > 1e-6).all(1)
     share = (place - black) / np.where(white == black, 1, white - black)
     return share[:, 0], share[:, 1], known & (share[:, 2] > 0.99)
-
-
-@contextlib.contextmanager
-def _eager(vlm: VisionLanguageModel) -> Iterator[None]:
-    """Attention that can be read, for as long as it is read."""
-    before = vlm.base.config.get_text_config()._attn_implementation
-    vlm.base.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        vlm.base.set_attn_implementation(before)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medpo_cli.errors import UnavailableError
-from medpo_cli.models.family import masks
+from medpo_cli.models.family import grids, masks
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 WINDOWED = frozenset({"mistral", "qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text", "gemma3_text"})
@@ -134,6 +134,31 @@ class Family:
         """Positions [axes, length] of a prompt and what follows it, on the CPU."""
         return torch.arange(length)[None]
 
+    def pooled(self, prompt: EncodedPrompt, values: Tensor) -> Tensor:
+        """Means of maps over pixels, for each image token over the pixels that it stands for.
+
+        Args:
+            prompt: whose image tokens.
+            values: float ``[C, ...]``: C maps shaped like ``pixel_values`` without its axis of colours.
+
+        Returns:
+            ``[C, N]`` in the order of the placeholders; NaN at tokens that stand for no pixel.
+
+        Raises:
+            RecordError: ``attention-unplaced`` where the family does not know.
+        """
+        tiles = values.reshape(len(values), -1, *values.shape[-2:])
+        count, rest = divmod(int(prompt.image_positions.sum()), tiles.shape[1])
+        if rest:
+            raise grids.unplaced()
+        return grids.cells(tiles, count, patch_side(self.model)).flatten(1)
+
+    def grid(self, prompt: EncodedPrompt) -> tuple[int, int] | None:
+        """Rows and columns of the image tokens where one picture is laid out in one piece, else None."""
+        pixels = prompt.vision["pixel_values"]
+        alone = pixels.shape[:-3].numel() == 1
+        return grids.grid_of(int(prompt.image_positions.sum()), *pixels.shape[-2:]) if alone else None
+
     def tree_mask(self, end: Tensor, input_ids: Tensor) -> Tensor | dict[str, Tensor]:
         """Who sees whom in rows of trees, as the language model wants it.
 
@@ -152,6 +177,12 @@ class Family:
         text = self.model.config.get_text_config()
         windowed = allowed & masks.near(seen, text.sliding_window)
         return {FULL: allowed, SLIDING: windowed} if hasattr(text, "layer_types") else windowed
+
+
+def patch_side(model: Any) -> int:
+    """Pixels a side of the vision tower's patches."""
+    side = model.config.vision_config.patch_size
+    return int(side if isinstance(side, int) else side[0])
 
 
 def language_prefix(model: Any) -> str:

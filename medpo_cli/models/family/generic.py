@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from medpo_cli.models.family import grids
 from medpo_cli.models.family.base import EncodedPrompt, Family, ImageFeatures, concatenate
 
 
@@ -28,3 +29,11 @@ class Generic(Family):
             more = mask[:, -1:].expand(-1, max(0, input_ids.shape[1] - mask.shape[1]), -1, -1)
             inputs["cross_attention_mask"] = torch.cat([mask, more], dim=1)[:, : input_ids.shape[1]]
         return inputs
+
+    def pooled(self, prompt: EncodedPrompt, values: Tensor) -> Tensor:
+        """Nothing is known of its tokens.
+
+        Raises:
+            RecordError: ``attention-unplaced``.
+        """
+        raise grids.unplaced()

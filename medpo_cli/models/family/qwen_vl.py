@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from medpo_cli.models.family import grids
 from medpo_cli.models.family.base import EncodedPrompt, Family
 
 
@@ -33,3 +34,17 @@ class QwenVL(Family):
         )
         tail = head.max() + 1 + torch.arange(length - len(prompt))
         return torch.cat([head[:, 0], tail.expand(3, -1)], dim=1)
+
+    def pooled(self, prompt: EncodedPrompt, values: Tensor) -> Tensor:
+        """Patches stand in the order in which they are merged, ``spatial_merge_size`` squared for a token."""
+        return grids.merged(values, self._merge() ** 2)
+
+    def grid(self, prompt: EncodedPrompt) -> tuple[int, int] | None:
+        """The grid of patches over ``spatial_merge_size``, of one still picture."""
+        sizes = prompt.vision["image_grid_thw"]
+        if len(sizes) != 1 or int(sizes[0, 0]) != 1:
+            return None
+        return int(sizes[0, 1]) // self._merge(), int(sizes[0, 2]) // self._merge()
+
+    def _merge(self) -> int:
+        return int(self.model.config.vision_config.spatial_merge_size)

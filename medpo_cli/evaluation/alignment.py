@@ -32,7 +32,7 @@ def energy(maps: Floats, shares: Floats) -> Floats:
         ``[...]``, NaN for a map of nothing.
     """
     total = maps.sum(-1)
-    return np.divide((maps * shares).sum(-1), total, out=np.full(total.shape, np.nan), where=total > 0)
+    return _over((maps * shares).sum(-1), total)
 
 
 def pointing(maps: Floats, touched: Flags) -> Floats:
@@ -54,30 +54,34 @@ def pointing(maps: Floats, touched: Flags) -> Floats:
 
 def relative(question: Floats, general: Floats) -> Floats:
     """VGMED's A: attention under the question over that under the general prompt, token by token."""
-    return question / np.maximum(general, DIVISOR)
+    return np.asarray(question / np.maximum(general, DIVISOR), np.float64)
 
 
 def attention_ratio(maps: Floats, cover: Flags) -> Floats:
     """VGMED's AR of maps ``[..., N]`` with the cover ``[N]``; NaN for a map of nothing."""
-    return energy(maps, cover.astype(np.float64)) / cover.mean()
+    return np.asarray(energy(maps, cover.astype(np.float64)) / cover.mean(), np.float64)
 
 
 def kl_divergence(maps: Floats, cover: Flags) -> Floats:
     """VGMED's KL in nats: of the even distribution over the cover from the map. ``ln(N / |M|)`` for an even map."""
     logs = np.log(np.maximum(_distribution(maps), SMALLEST))
-    return -math.log(cover.sum()) - logs[..., cover].mean(-1)
+    return np.asarray(-math.log(cover.sum()) - logs[..., cover].mean(-1), np.float64)
 
 
 def js_divergence(maps: Floats, cover: Flags) -> Floats:
     """VGMED's JS in nats, between 0 and ln 2."""
     ours, wanted = _distribution(maps), cover / cover.sum()
     middle = (ours + wanted) / 2
-    return (_kl(wanted, middle) + _kl(ours, middle)) / 2
+    return np.asarray((_kl(wanted, middle) + _kl(ours, middle)) / 2, np.float64)
 
 
 def _distribution(maps: Floats) -> Floats:
-    total = maps.sum(-1, keepdims=True)
-    return np.divide(maps, total, out=np.full(maps.shape, np.nan), where=total > 0)
+    return _over(maps, maps.sum(-1, keepdims=True))
+
+
+def _over(part: Floats, total: Floats) -> Floats:
+    """The quotient; NaN where the total is 0."""
+    return np.asarray(part / np.where(total > 0, total, np.nan), np.float64)
 
 
 def _kl(p: Floats, q: Floats) -> Floats:

@@ -11,12 +11,10 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from medpo_cli.errors import RecordError
 
-UNPLACED = "attention-unplaced"
-
 
 def unplaced() -> RecordError:
     """The image tokens cannot be laid on the picture."""
-    return RecordError(UNPLACED, "this model's image tokens cannot be laid on the picture")
+    return RecordError("attention-unplaced", "this model's image tokens cannot be laid on the picture")
 
 
 def cells(tiles: Tensor, count: int, patch: int) -> Tensor:

@@ -143,6 +143,8 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     for option in ("runs", "declare"):
         if getattr(config, option) and not config.compare:
             raise UsageError(f"--{option} needs --compare")
+    if config.attention and config.compare:
+        raise UsageError("--attention looks into a model; --compare reads scores, which hold what was looked at")
     bounds = load_gate(Path(config.gate)) if config.gate else []
     if config.html and Path(config.html).exists() and not session.stream.force:
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")

@@ -103,6 +103,7 @@ def box_cover(boxes: Sequence[Box], picture: tuple[int, int], grid: tuple[int, i
     (height, width), (rows, columns) = picture, grid
     cover = np.zeros(grid, bool)
     for x0, y0, x1, y1 in boxes:
-        left, top = max(math.floor(x0 * columns / width), 0), max(math.floor(y0 * rows / height), 0)
-        cover[top : math.ceil(y1 * rows / height), left : math.ceil(x1 * columns / width)] = True
+        across = slice(max(math.floor(x0 * columns / width), 0), max(math.ceil(x1 * columns / width), 0))
+        down = slice(max(math.floor(y0 * rows / height), 0), max(math.ceil(y1 * rows / height), 0))
+        cover[down, across] = True
     return cover.ravel()

@@ -1,7 +1,7 @@
 """What is compared: one loaded model that answers as itself (``base``) or through its adapter (``aligned``)."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -156,6 +156,12 @@ class ModelArms:
         with self._as(arm):
             found = first_logprobs(self._vlm, asked, tokens, batch=self._config.batch)
         return [YesNo(*(float(value) for value in row)) for row in found]
+
+    @contextmanager
+    def using(self, arm: str) -> "Iterator[VisionLanguageModel]":
+        """The model, answering as ``arm`` for as long as it lasts; to look into it."""
+        with self._as(arm):
+            yield self._vlm
 
     def _as(self, arm: str) -> AbstractContextManager[None]:
         if arm != "base" or not self._config.adapter:

@@ -15,6 +15,7 @@
 A bound on something that was not measured fails: a gate that cannot see must not open.
 """
 
+import contextlib
 import difflib
 import tomllib
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from medpo_cli.errors import ConfigError, NoInputError
+from medpo_cli.evaluation.attention_measures import ATTENTION, attention_measure
 from medpo_cli.evaluation.measures import BY_NAME, PARTED
 from medpo_cli.schema.records import Interval, Summary
 
@@ -68,7 +70,10 @@ def check_metric(name: str, where: str) -> None:
     """Raise ConfigError for a name that no measure has, with the nearest one."""
     if name in BY_NAME or (name.endswith("]") and name.partition("[")[0] in PARTED) or name.startswith("cooccurrence."):
         return
-    close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
+    with contextlib.suppress(KeyError):
+        attention_measure(name)
+        return
+    close = difflib.get_close_matches(name, [*BY_NAME, *ATTENTION], n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise ConfigError(f"{where}: no measure is called {name}{hint}")
 

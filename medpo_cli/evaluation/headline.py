@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from medpo_cli.evaluation.attention_measures import attention_measure
 from medpo_cli.evaluation.measures import BY_NAME, Measure, cooccurrence, part_of
 from medpo_cli.schema.records import Interval, Summary
 
@@ -45,6 +46,19 @@ HEADLINE = (
     "pair.reversal_lesion",
     "pair.reversal_control",
     "pair.span_specificity",
+    "attention.energy",
+    "attention.area",
+    "attention.pointing",
+    "attention.pointing_chance",
+    "attention.gradient_energy",
+    "attention.gradient_pointing",
+    "attention.upstream_ar",
+    "attention.upstream_kl",
+    "attention.upstream_js",
+    "attention.firempo_ar",
+    "attention.firempo_kl",
+    "attention.firempo_js",
+    "attention.unavailable",
 )
 """The rows of the default table, where they were measured."""
 
@@ -54,6 +68,7 @@ KINDS = {
     "closed": "Closed questions",
     "open": "Open questions",
     "pair": "Pairs",
+    "attention": "Where it looks (mean over layers)",
     "cooccurrence": "Shortcuts: asserted where only the other finding is there",
 }
 """Headings of the parts of a table."""
@@ -109,6 +124,8 @@ def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, e
 
 def measure_of(name: str) -> Measure:
     """The measure of a name, co-occurrence and parts (``closed.accuracy[organ=lung]``) included."""
+    if name.startswith("attention."):
+        return attention_measure(name)
     if name.startswith("cooccurrence."):
         return cooccurrence(*name.removeprefix("cooccurrence.").split("->"))
     if name.endswith("]"):
@@ -146,15 +163,17 @@ def verdict(measure: Measure, change: Interval | None) -> Verdict:
 
 
 def number(measure: Measure, value: float, *, sign: bool = False) -> str:
-    """A value as printed: shares in per cent with one decimal, words and nats with one decimal."""
+    """A value as printed: shares in per cent with one decimal, ratios with two, divergences with three."""
     scaled = 100 * value if measure.unit in ("share", "points") else value
-    text = f"{scaled:+.1f}" if sign else f"{scaled:.1f}"
-    return text.replace("-", "\u2212") if text not in ("-0.0", "+0.0") else "0.0"
+    digits = {"ratio": 2, "nats3": 3}.get(measure.unit, 1)
+    zero = f"{0:.{digits}f}"
+    text = f"{scaled:+.{digits}f}" if sign else f"{scaled:.{digits}f}"
+    return text.replace("-", "\u2212") if text[1:] != zero or text[0] not in "+-" else zero
 
 
 def unit(measure: Measure) -> str:
     """The unit printed beside the label."""
-    return {"share": "%", "points": "points", "words": "words", "nats": "nats"}[measure.unit]
+    return {"share": "%", "nats3": "nats", "ratio": ""}.get(measure.unit, measure.unit)
 
 
 MARKS = {"better": "+", "worse": "!", "changed": "~", "unclear": "=", "": " "}

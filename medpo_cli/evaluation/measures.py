@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+Unit = Literal["share", "points", "words", "nats", "nats3", "ratio"]
+Better = Literal["higher", "lower", "neither"]
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -20,7 +23,8 @@ class Measure:
         label: what a reader sees.
         short: the same where the heading says the rest.
         better: which direction is an improvement.
-        unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares) or ``words``.
+        unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares), ``words``, ``ratio``, or
+            nats, with one decimal or as ``nats3`` with three.
         outcome: ``item`` if the numerator is 0 or 1 per item and 1 is right, ``finding`` if it counts
             right findings; then items (findings) fixed and broken are counted.
         only: the part of the items that counts, as what ``ext.about`` of a score says: ("organ", "lung").
@@ -31,7 +35,7 @@ class Measure:
     denominator: str
     label: str
     better: Literal["higher", "lower", "neither"] = "higher"
-    unit: Literal["share", "points", "words", "nats"] = "share"
+    unit: Unit = "share"
     outcome: Literal["", "item", "finding"] = ""
     short: str = ""
     only: tuple[str, str] | None = None
@@ -84,7 +88,7 @@ class _Table:
         label: str,
         better: Literal["higher", "lower", "neither"] = "higher",
         *,
-        unit: Literal["share", "points", "words", "nats"] = "share",
+        unit: Unit = "share",
         outcome: Literal["", "item", "finding"] = "",
         short: str = "",
     ) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from medpo_cli.errors import BadInputError
+from medpo_cli.evaluation.attention_measures import measured
 from medpo_cli.evaluation.items import with_drift
 from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PARTED, WHOLE, Measure, Whole, cooccurrence, part_of
 from medpo_cli.evaluation.statistics import (
@@ -111,7 +112,7 @@ def summarise_runs(
         return []
     first = next(iter(arms.values()))[0]
     arms = _against_base(arms)
-    ratios = [*MEASURES, *_cooccurrences(first), *_parts(first)]
+    ratios = [*MEASURES, *_cooccurrences(first), *_parts(first), *measured(first)]
     codes = group_codes([score.group or score.id for score in first])
     drawn = _drawn(arms, ratios, codes, resamples, seed)
     measures = [*ratios, *WHOLE]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medpo_cli.errors import RecordError
 from medpo_cli.models.base import VisionLanguageModel
-from medpo_cli.models.family import EncodedPrompt
+from medpo_cli.models.family import EncodedPrompt, ImageFeatures
 
 
 @contextlib.contextmanager
@@ -32,7 +32,12 @@ def eager(vlm: VisionLanguageModel) -> Iterator[None]:
 
 @torch.no_grad()
 def image_attention(
-    vlm: VisionLanguageModel, prompt: EncodedPrompt, answer: Tensor | None = None, counted: Tensor | None = None
+    vlm: VisionLanguageModel,
+    prompt: EncodedPrompt,
+    answer: Tensor | None = None,
+    counted: Tensor | None = None,
+    *,
+    features: ImageFeatures | None = None,
 ) -> Tensor:
     """How much of the attention goes to each image token, mean over heads and over the tokens that look.
 
@@ -41,6 +46,7 @@ def image_attention(
         prompt: with at least one image.
         answer: LongTensor [T] behind the prompt; a token of it looks from where it is predicted, one place before.
         counted: bool [T], which of them look. Without an answer the last token of the prompt looks.
+        features: of the prompt's images, where they are known already.
 
     Returns:
         float32 [layers, image tokens] on the CPU, in the order of the placeholders; rows of layers without
@@ -53,12 +59,10 @@ def image_attention(
     last = len(prompt) - 1
     rows = torch.tensor([last]) if counted is None else last + counted.nonzero()[:, 0]
     ids = ids[None].to(vlm.device)
-    features = vlm.image_features([prompt])
+    seen = [features] if features is not None else vlm.image_features([prompt])
     positions = vlm.row_positions([prompt], ids.shape[1])
     with eager(vlm), _kept(vlm, rows, prompt.image_positions.nonzero()[:, 0]) as kept:
-        vlm.forward(
-            ids, features=features, attention_mask=torch.ones_like(ids), position_ids=positions, logits_to_keep=1
-        )
+        vlm.forward(ids, features=seen, attention_mask=torch.ones_like(ids), position_ids=positions, logits_to_keep=1)
     width = int(prompt.image_positions.sum())
     if not any(layer is not None for layer in kept):
         raise RecordError("attention-unread", "this model's attention cannot be read")

@@ -367,6 +367,9 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     baseline: Annotated[bool, Meta(description="with --adapter: score the base model too and compare")] = True
     grounding: Annotated[bool, Meta(description="also answer under corrupted and control images")] = True
     blind: Annotated[bool, Meta(description="also answer with a blank picture, and another case's")] = False
+    attention: Annotated[
+        bool, Meta(description="also measure where the model looks: attention by layer, gradient x input, VGMED")
+    ] = False
     max_tokens: Annotated[int, Meta(ge=1, description="longest answer in tokens")] = 256
     batch: Annotated[int, Meta(ge=1, description="answers generated together")] = 16
     bootstrap: Annotated[int, Meta(ge=100, description="bootstrap resamples")] = 10000

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 import medpo_cli
-from medpo_cli.errors import RecordError
+from medpo_cli.errors import RecordError, UsageError
 from medpo_cli.evaluation.arms import Arms, View, load_arms
 from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs, without_picture
 from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts, probe_of
+from medpo_cli.evaluation.looking import Looker, opened
 from medpo_cli.evaluation.page.results import Gallery
 from medpo_cli.evaluation.profiles import PROFILES
 from medpo_cli.evaluation.summaries import summarise
@@ -60,6 +61,8 @@ def run(
         if gallery is not None:
             gallery.add(case, scores)
         context.progress.advance()
+    if missing := worker.missing:
+        context.progress.warn(missing)
     summaries = summarise(kept, resamples=config.bootstrap, seed=config.seed, versions=worker.versions)
     if gallery is not None:
         gallery.write(Path(config.html), summaries, config, context)
@@ -76,6 +79,7 @@ class _Worker:
         self._profile = PROFILES[config.profile]
         self._open = open_arms
         self._arms: Arms | None = None
+        self._looker = Looker(context, lexicon)
         self._seen: set[str] = set()
         self._given: bool | None = None
         self._before: ImageRef | None = None
@@ -86,6 +90,11 @@ class _Worker:
         """What made the scores."""
         made = {"medpo": medpo_cli.__version__, "numpy": np.__version__, "lexicon": self._lexicon.digest[:16]}
         return made | (self._arms.versions if self._arms else {})
+
+    @property
+    def missing(self) -> str:
+        """What of ``--attention`` was not available; empty if nothing was missing."""
+        return self._looker.note()
 
     def score(self, records: Iterable[Case]) -> Iterator[tuple[Case, list[Score]]]:
         """Each usable record with its scores, in order."""
@@ -115,6 +124,8 @@ class _Worker:
         if not isinstance(record, Pair) and not (record.reference or "").strip():
             raise RecordError("reference-missing", "nothing to score against", "$.reference")
         probe_of(record)
+        if self._config.attention and isinstance(record, Sample):
+            raise UsageError("--attention looks into the model while it answers: give cases, not recorded answers")
         if type(record) not in (Case, Sample, Pair):
             raise RecordError("kind-unsupported", "only cases, samples and pairs can be scored", "$.schema")
 
@@ -136,6 +147,10 @@ class _Worker:
         cases = [item for item in asked if not isinstance(item.case, Pair)]
         pairs = [item for item in asked if isinstance(item.case, Pair)]
         scored = score_cases(cases, self._arms, self._lexicon, self._profile)
+        if self._config.attention:
+            scored = [
+                self._looker.looked(item.case, own, opened(self._arms)) for item, own in zip(cases, scored, strict=True)
+            ]
         scores = dict(zip((item.case.id for item in cases), scored, strict=True))
         scores |= zip((item.case.id for item in pairs), score_pairs(pairs, self._arms, self._profile), strict=True)
         for item in asked:

@@ -124,6 +124,7 @@ class Page:
         errors: rows of the chart of errors by kind.
         grounding: charts of lesion against control as (heading, rows).
         calibration: reliability and risk over coverage of yes/no questions.
+        attention: attention by decoder layer; ``unseen`` says in which cases it was not available.
         training: curves of the run that made the adapter.
         cases: those embedded.
         total: cases there were; more than ``cases`` is said on the page.
@@ -141,6 +142,8 @@ class Page:
     errors: tuple[Row, ...] = ()
     grounding: tuple[tuple[str, tuple[Row, ...]], ...] = ()
     calibration: tuple[Lines, ...] = ()
+    attention: tuple[Lines, ...] = ()
+    unseen: str = ""
     training: tuple[Lines, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())

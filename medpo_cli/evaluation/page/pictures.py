@@ -1,11 +1,11 @@
 """The pictures of one record: intact, destroyed, control; with the outlines of its regions."""
 
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medpo_cli.evaluation.areas import areas_of
 from medpo_cli.evaluation.page.draw import outline
 from medpo_cli.evaluation.page.model import Outline, Picture
 from medpo_cli.io.context import Context
@@ -44,19 +44,8 @@ def pictures_of(case: Case, context: Context, *, with_text: bool) -> tuple[Pictu
 
 def outlines_of(case: Case, context: Context, *, with_text: bool) -> tuple[Outline, ...]:
     """The borders of a record's regions on the slices that are shown; arguments as in ``pictures_of``."""
-    from medpo_cli.imaging.regions import region_mask
-    from medpo_cli.imaging.window import checked_source, laid_out
-
-    if not case.regions:
-        return ()
-    ref = case.images[0]
-    image = checked_source(ref, context, "$.image").image
-    # A region shows wherever one of its voxels does, whatever is projected of the image.
-    across: Literal["max"] | None = "max" if ref.projection else None
     borders = []
-    for k, region in enumerate(case.regions):
-        mask = region_mask(region, image, context, ref.frame, f"$.regions[{k}]")
-        area = laid_out(image, mask, lambda plane: plane, frame=ref.frame, montage=ref.montage, projection=across)
+    for k, (region, area) in enumerate(zip(case.regions or [], areas_of(case, context), strict=True)):
         label = region.label if with_text or region.label in _findings() else f"region {k + 1}"
         label += " (the policy's own look)" if region.circular else ""
         borders.append(Outline(label, outline(area)))

@@ -65,6 +65,7 @@ def render(page: Page) -> str:
         "errors": _bars(page.errors),
         "grounding": [(title, _bars(rows)) for title, rows in page.grounding],
         "calibration": [plot(lines) for lines in page.calibration],
+        "attention": [plot(lines) for lines in page.attention],
         "training": [plot(lines) for lines in page.training],
         "plot_size": (WIDTH, HEIGHT),
         "cases": cases,

@@ -7,6 +7,7 @@ from pathlib import Path
 from medpo_cli.errors import RecordError
 from medpo_cli.evaluation.headline import KINDS, Row, headline, shortcuts
 from medpo_cli.evaluation.items import kind_of
+from medpo_cli.evaluation.page.attention import attention_curves, missing
 from medpo_cli.evaluation.page.calibration import calibration
 from medpo_cli.evaluation.page.model import Answer, CaseView, Chip, Page
 from medpo_cli.evaluation.page.pictures import pictures_of
@@ -99,6 +100,8 @@ def results_page(
         errors=tuple(_measured(headline(summaries, [f"report.{name}" for name in _ERRORS]))),
         grounding=tuple((KINDS[rows[0].measure.kind], tuple(rows)) for rows in flips if rows),
         calibration=calibration(summaries),
+        attention=attention_curves(summaries),
+        unseen=missing(score for item in seen for score in item.scores),
         training=training_curves(training),
         facts=_facts(summaries, config),
         notes=_NOTES,

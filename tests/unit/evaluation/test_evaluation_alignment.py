@@ -111,6 +111,7 @@ def test_relative_attention_never_divides_by_nothing() -> None:
         ((0, 0, 64.5, 48), [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]),  # a little over it
         ((100, 60, 101, 61), [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]),
         ((-20, -20, 500, 10), [[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]),  # beyond the picture
+        ((-40, -40, -33, -25), np.zeros((3, 4), int).tolist()),
         ((500, 500, 510, 510), np.zeros((3, 4), int).tolist()),
     ],
 )

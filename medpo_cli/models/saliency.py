@@ -18,7 +18,7 @@ from torch import Tensor
 from medpo_cli.errors import RecordError
 from medpo_cli.models.attention import eager
 from medpo_cli.models.base import VisionLanguageModel
-from medpo_cli.models.family import EncodedPrompt
+from medpo_cli.models.family import EncodedPrompt, ImageFeatures
 from medpo_cli.models.score import answer_logprobs
 
 Method = Literal["gradient", "occlusion", "attention"]
@@ -142,8 +142,11 @@ def _row(vlm: VisionLanguageModel, question: Question) -> tuple[EncodedPrompt, T
 
 def _forward(vlm: VisionLanguageModel, prompt: EncodedPrompt, ids: Tensor, **more: Any) -> Any:
     """The model's own forward with the tower in it, so that gradients reach the pixels."""
-    vision = {**prompt.vision, **vlm.family.token_inputs(ids), "use_cache": False, **more}
-    return vlm.base(input_ids=ids, attention_mask=torch.ones_like(ids), **vision)
+    vision = prompt.vision
+    if not vlm.family.reuses_features:  # some of these inputs are as long as the row
+        vision = vlm.family.image_inputs([ImageFeatures(inputs=vision)], ids)
+    inputs = {**vision, **vlm.family.token_inputs(ids), "use_cache": False, **more}
+    return vlm.base(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
 
 
 def _logprobs(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data.tiny_guarded import mllama
 
 from medpo_cli.demo.cases import write_cases
 from medpo_cli.errors import RecordError
@@ -124,3 +125,10 @@ def test_attention_of_flattened_patches_is_refused(folders: dict[str, Path]) -> 
     with pytest.raises(RecordError) as caught:
         saliency(qwen, question, "attention")
     assert caught.value.reason == "saliency-unplaced"
+
+
+def test_gradients_reach_a_picture_that_is_read_by_cross_attention() -> None:
+    """Mllama's mask of tiles is as long as the row: answer included."""
+    vlm = VisionLanguageModel(*mllama())
+    question = Question("Is there a nodule?", [picture(56, 56, (20, 30))], "Yes, there is.")
+    assert saliency(vlm, question, "gradient").max() > 0

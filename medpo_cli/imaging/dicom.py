@@ -50,10 +50,9 @@ def decode(data: bytes) -> Image:
     """
     with quiet():
         check_syntax(transfer_syntax(data))
-        dataset = _parse(data)
+        dataset = parse(data)
         frames = check_header(dataset)
-        stored = _stored(dataset, frames)
-        return _image(dataset, stored.astype(stored.dtype.newbyteorder("="), copy=False))
+        return _image(dataset, stored(dataset, frames))
 
 
 @contextlib.contextmanager
@@ -91,7 +90,8 @@ def check_syntax(syntax: str | None) -> None:
         raise RecordError("unsupported-syntax", "the transfer syntax is not supported")
 
 
-def _parse(data: bytes) -> Any:
+def parse(data: bytes) -> Any:
+    """Data set of a file's bytes with a transfer syntax, whether the file names one or not; else ``dicom-parse``."""
     try:
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:
@@ -157,8 +157,8 @@ def _check_length(dataset: Any, bits: int, photometric: str) -> None:
         raise RecordError("shape-mismatch", "there is more pixel data than the header declares")
 
 
-def _stored(dataset: Any, frames: int) -> Array:
-    """Stored values ``[frames, rows, columns(, 3)]``."""
+def stored(dataset: Any, frames: int) -> Array:
+    """Stored values ``[frames, rows, columns(, 3)]`` in native byte order."""
     if not get_decoder(dataset.file_meta.TransferSyntaxUID).is_available:
         raise RecordError(
             "unsupported-syntax",
@@ -174,7 +174,7 @@ def _stored(dataset: Any, frames: int) -> Array:
     shape += (3,) if number(dataset, "SamplesPerPixel", 1) == 3 else ()
     if array.size != np.prod(shape):
         raise RecordError("shape-mismatch", "the decoded pixels have another shape than declared")
-    return array.reshape(shape)
+    return array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _image(dataset: Any, stored: Array) -> Image:
@@ -183,6 +183,7 @@ def _image(dataset: Any, stored: Array) -> Image:
     common: dict[str, Any] = {
         "kind": "dicom", "affine": grid.affine, "spacing": grid.spacing, "frames": grid.frames,
         "modality": text(dataset, "Modality")[:2].upper() or None,
+        "frame_of_reference": text(dataset, "FrameOfReferenceUID") or None,
     }  # fmt: skip
     if photometric in COLOUR or photometric == PALETTE:
         return Image(array=frozen(turned(_colour(dataset, stored, photometric))), **common)

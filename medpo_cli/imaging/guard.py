@@ -15,9 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.imaging import wire
 from medpo_cli.imaging.image import Image
+from medpo_cli.imaging.marks import Marks
 
 MEMORY = 2**33
 """Bytes of address space: the largest image that the cap allows (2**28 samples) as eight-byte numbers in three
@@ -58,6 +61,17 @@ def read_series(paths: Sequence[Path], *, unmarked: bool = False) -> Image:
     _, image = _GUARD.ask("unmarked-series" if unmarked else "series", *paths)
     assert image is not None  # noqa: S101 - these tasks answer with an image
     return image
+
+
+def read_marks(path: Path) -> tuple[Marks, Image, str]:
+    """Marks of a DICOM segmentation or structure set, their array and the sha256 (hex) of the file.
+
+    Raises:
+        RecordError: as ``read`` and ``marks.decode``.
+    """
+    reply, image = _GUARD.ask("marks", path)
+    assert image is not None  # noqa: S101 - this task answers with an image
+    return msgspec.msgpack.decode(reply.value, type=Marks), image, reply.sha256
 
 
 def header(path: Path) -> bytes:

@@ -4,6 +4,7 @@ python -P -m medpo_cli.imaging.guarded BYTES     (with a socket as standard inpu
 """
 
 import contextlib
+import hashlib
 import math
 import os
 import resource
@@ -105,12 +106,25 @@ def _header(path: Path) -> Answer:
     return wire.Reply(value=msgspec.msgpack.encode(phi.load_header(path))), None
 
 
+def _marks(path: Path) -> Answer:
+    from medpo_cli.imaging import marks, read
+
+    data = read.bytes_of(path)
+    found, array = marks.decode(data)
+    image = Image(array=array, kind="dicom")
+    value = msgspec.msgpack.encode(found)
+    if len(value) > wire.MAX_HEAD // 2:
+        raise RecordError("too-large", "the file marks more planes or contours than one message can list")
+    return wire.Reply(sha256=hashlib.sha256(data).hexdigest(), image=wire.shown(image), value=value), image
+
+
 _TASKS: dict[wire.Task, Callable[..., Answer]] = {
     "image": _image,
     "unmarked": _unmarked,
     "series": _series,
     "unmarked-series": partial(_series, load=_unmarked_bytes),
     "header": _header,
+    "marks": _marks,
 }
 
 if __name__ == "__main__":

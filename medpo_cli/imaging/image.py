@@ -61,6 +61,7 @@ class Image:
         inter: see ``slope``.
         frames: axis 2 is a list of frames, not a direction in space.
         grid: geometry as the source NIfTI header stored it.
+        frame_of_reference: UID of the patient's coordinate system that a DICOM file names; compared, never shown.
     """
 
     array: Array
@@ -75,6 +76,7 @@ class Image:
     inter: float = 0.0
     frames: bool = False
     grid: Grid | None = None
+    frame_of_reference: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from pydicom.datadict import tag_for_keyword
 from medpo_cli.errors import RecordError
 from medpo_cli.imaging import dicom, guard
 from medpo_cli.imaging.image import MAX_FILE_BYTES
+from medpo_cli.imaging.marks import SEGMENTATION
 from medpo_cli.imaging.read import sniff
 
 BURNED_IN = 0x00280301
@@ -122,6 +123,8 @@ def _parse(stream: Any, tags: list[int]) -> Any:
 
 
 def _header(dataset: Any) -> Header:
+    if dicom.text(dataset, "SOPClassUID") in SEGMENTATION:
+        raise RecordError("not-image", "the DICOM object is a segmentation, which marks an image but is none")
     modality = dicom.text(dataset, "Modality").upper()
     patient = dicom.text(dataset, "PatientID")
     stated = dicom.text(dataset, "BurnedInAnnotation").upper()

@@ -10,7 +10,10 @@ from pathlib import Path
 from medpo_cli.errors import RecordError
 from medpo_cli.imaging import guard
 from medpo_cli.imaging.image import MAX_FILE_BYTES, Image, Kind
+from medpo_cli.imaging.marks import Marks
 
+MAGIC_BYTES = 136
+"""No further does ``sniff`` look."""
 KEPT_BYTES = 2**29
 KEPT_FILES = 64
 """Decoded files kept for the next record: several questions usually share one image and one mask."""
@@ -18,10 +21,11 @@ KEPT_FILES = 64
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A file that was read: its image and the sha256 (hex) of its bytes."""
+    """A file that was read: its image (or what it marks, with the array of that) and the sha256 (hex) of its bytes."""
 
     image: Image
     sha256: str
+    marks: Marks | None = None
 
 
 def read_image(path: Path, *, frame: int | None = None, field: str | None = None) -> Image:
@@ -39,16 +43,16 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
     return image if frame is None else single_frame(image, frame, field)
 
 
-def open_source(path: Path, field: str | None = None) -> Source:
+def open_source(path: Path, field: str | None = None, *, marks: bool = False) -> Source:
     """Image and hash of a file or series folder; decoded once while it is unchanged and in the small cache.
 
-    It is read in a process of its own (``guard``).
+    It is read in a process of its own (``guard``). With ``marks`` the file is a DICOM segmentation or structure set.
     """
     try:
-        key = _key(path)
+        key = (*_key(path), marks)
         if (kept := _CACHE.get(key)) is not None:
             return kept
-        source = Source(*guard.read(path))
+        source = _marked(path) if marks else Source(*guard.read(path))
     except FileNotFoundError:
         raise RecordError("file-not-found", "file not found", field) from None
     except OSError:
@@ -57,6 +61,11 @@ def open_source(path: Path, field: str | None = None) -> Source:
         raise RecordError(error.reason, error.message, error.path or field) from None
     _CACHE.put(key, source)
     return source
+
+
+def _marked(path: Path) -> Source:
+    marks, image, sha256 = guard.read_marks(path)
+    return Source(image, sha256, marks)
 
 
 def _key(path: Path) -> tuple[object, ...]:
@@ -79,6 +88,27 @@ def load(path: Path) -> Source:
         from medpo_cli.imaging import series
 
         return Source(*series.read_series(series.files_of(path)))
+    data = bytes_of(path)
+    return Source(decode(data, path), hashlib.sha256(data).hexdigest())
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the first bytes of a regular file are those of a DICOM file."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            start = stream.read(MAGIC_BYTES) if regular else b""
+        return sniff(start, path) == "dicom"
+    except (OSError, RecordError):
+        return False  # whoever opens it will say so
+
+
+def bytes_of(path: Path) -> bytes:
+    """All of a regular file.
+
+    Raises:
+        RecordError: ``file-not-found``, ``unreadable``, ``not-regular``, ``empty-file``, ``too-large``.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -94,10 +124,9 @@ def load(path: Path) -> Source:
         if about.st_size > MAX_FILE_BYTES:
             raise RecordError("too-large", f"the file is larger than {MAX_FILE_BYTES} bytes")
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            data = stream.read(about.st_size)
+            return stream.read(about.st_size)
     finally:
         os.close(descriptor)
-    return Source(decode(data, path), hashlib.sha256(data).hexdigest())
 
 
 def decode(data: bytes, path: Path) -> Image:

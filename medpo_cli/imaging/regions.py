@@ -7,8 +7,11 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from medpo_cli.errors import RecordError
+from medpo_cli.imaging import marks, segmentation, structures
 from medpo_cli.imaging.geometry import from_picture, same_grid, to_picture
 from medpo_cli.imaging.image import Array, Image, Mask
+from medpo_cli.imaging.polygon import inside_polygon
+from medpo_cli.imaging.read import is_dicom
 from medpo_cli.imaging.window import checked_source, frame_of
 from medpo_cli.io.context import Context
 from medpo_cli.schema.records import Region
@@ -77,41 +80,28 @@ def drawn_mask(corners: Sequence[tuple[float, float]], image: Image, frame: int 
     return mask
 
 
-def inside_polygon(corners: Sequence[tuple[float, float]], height: int, width: int) -> Mask:
-    """Pixels ``[height, width]`` whose centre lies in a polygon, by the even-odd rule.
-
-    Exact scan lines: along a row of centres each edge that crosses it turns inside to outside from the crossing
-    on. Edges hold their upper end and centres on a left border are inside, so polygons that share an edge share
-    no pixel and leave none out.
-
-    Args:
-        corners: x (right) and y (down), 0 at the upper left corner of the picture; closed by itself.
-        height: rows of the picture.
-        width: columns of the picture.
-    """
-    inside = np.zeros((height, width), bool)
-    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
-    for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
-        first, last = np.searchsorted(rows, sorted((y0, y1)))
-        # From the upper end always, so that an edge walked the other way crosses at the very same numbers.
-        (top_x, top_y), (low_x, low_y) = ((x0, y0), (x1, y1)) if y0 < y1 else ((x1, y1), (x0, y0))
-        share = (rows[first:last] - top_y) / (low_y - top_y or 1.0)
-        inside[first:last] ^= columns >= (top_x + share * (low_x - top_x))[:, None]
-    return inside
-
-
 def _file_mask(region: Region, image: Image, context: Context, field: str) -> Mask:
     assert region.mask is not None  # noqa: S101 - the caller looked
-    source = checked_source(region.mask, context, f"{field}.mask")
-    other = source.image
-    if other.kind == "dicom":
-        # A segmentation object places its frames by position, not by order: as a stack it would be wrong.
-        raise RecordError("unsupported-format", "masks are read from NIfTI, PNG, NRRD or MHA", f"{field}.mask")
+    if is_dicom(context.resolve(region.mask.path, f"{field}.mask.path")):
+        return _marked(region, image, context, f"{field}.mask")
+    other = checked_source(region.mask, context, f"{field}.mask").image
     if other.kind == "jpeg":
         raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
     if not same_grid(image, other):
         raise RecordError("geometry-mismatch", "mask and image do not share one grid", f"{field}.mask")
     return select(labels_of(other, field), region.mask.value, field, soft=other.kind in ("png", "tiff"))
+
+
+def _marked(region: Region, image: Image, context: Context, field: str) -> Mask:
+    """Of a DICOM segmentation or structure set."""
+    assert region.mask is not None  # noqa: S101 - the caller looked
+    source = checked_source(region.mask, context, field, marks=True)
+    found = source.marks
+    assert found is not None  # noqa: S101 - it was read for them
+    number = marks.chosen(found, region.mask.value, region.label, field)
+    marks.check_frame(found, image.frame_of_reference, field)
+    laid = segmentation.mask if found.kind == "planes" else structures.mask
+    return laid(found, source.image.array, number, image, field)
 
 
 def labels_of(mask: Image, field: str) -> Array:

@@ -159,10 +159,10 @@ def grey(image: Image, plane: Array, window: Window | None) -> npt.NDArray[np.ui
     return 255 - shown if image.inverted else shown
 
 
-def checked_source(ref: ImageRef | MaskRef, context: Context, field: str) -> Source:
-    """Open what ``ref`` names: under the root, and with the sha256 it must have."""
+def checked_source(ref: ImageRef | MaskRef, context: Context, field: str, *, marks: bool = False) -> Source:
+    """Open what ``ref`` names: under the root, and with the sha256 it must have; ``marks`` as ``open_source``."""
     path = context.resolve(ref.path, f"{field}.path", folder=isinstance(ref, ImageRef))
-    source = open_source(path, f"{field}.path")
+    source = open_source(path, f"{field}.path", marks=marks)
     if ref.sha256 is not None and ref.sha256 != source.sha256:
         raise RecordError("sha256-mismatch", "the file is not the one that the record names", f"{field}.sha256")
     return source

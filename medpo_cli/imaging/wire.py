@@ -16,7 +16,7 @@ import numpy as np
 from medpo_cli.imaging.image import MAX_SAMPLES, Array, Grid, Image, Kind
 from medpo_cli.schema.records import Window
 
-Task = Literal["image", "unmarked", "series", "unmarked-series", "header"]
+Task = Literal["image", "unmarked", "series", "unmarked-series", "header", "marks"]
 MAX_HEAD = 2**20
 """Longest message without voxels."""
 MAX_VOXELS = 3 * MAX_SAMPLES
@@ -52,6 +52,7 @@ class Shown(msgspec.Struct, array_like=True):
     inter: float
     frames: bool
     grid: Grid | None
+    frame_of_reference: str | None
 
 
 class Reply(msgspec.Struct, array_like=True):
@@ -61,7 +62,7 @@ class Reply(msgspec.Struct, array_like=True):
         refusal: reason, message and JSON path of a RecordError.
         sha256: of the file's bytes, hex.
         image: the image, whose voxels follow.
-        value: the answer to a task that has no image, as MessagePack.
+        value: what a task answers beside or instead of an image, as MessagePack.
     """
 
     refusal: tuple[str, str, str | None] | None = None
@@ -77,6 +78,7 @@ def shown(image: Image) -> Shown:
         shape=image.array.shape, dtype=image.array.dtype.str, padding=image.padding is not None, kind=image.kind,
         affine=affine, spacing=image.spacing, modality=image.modality, inverted=image.inverted, window=image.window,
         slope=image.slope, inter=image.inter, frames=image.frames, grid=image.grid,
+        frame_of_reference=image.frame_of_reference,
     )  # fmt: skip
 
 
@@ -97,6 +99,7 @@ def image_of(head: Shown, voxels: Callable[[tuple[int, ...], str], Array]) -> Im
         array=voxels(head.shape, head.dtype), padding=voxels(head.shape[:3], "?") if head.padding else None,
         kind=head.kind, affine=affine, spacing=head.spacing, modality=head.modality, inverted=head.inverted,
         window=head.window, slope=head.slope, inter=head.inter, frames=head.frames, grid=head.grid,
+        frame_of_reference=head.frame_of_reference,
     )  # fmt: skip
 
 

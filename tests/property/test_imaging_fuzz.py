@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data.imaging_files import RIGHT_ANTERIOR, ct, dicom, nifti, png
+from data.mark_files import rtstruct, seg
 from PIL import Image as Pillow
 
 from medpo_cli.errors import RecordError
@@ -38,7 +39,10 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "a.png": lambda path: png(path, PICTURE),
     "a.jpg": _jpeg,
     "a.tif": _jpeg,
+    "seg.dcm": lambda path: dicom(path, seg([PICTURE > 99] * 3, [(0, 0, 0), (0, 0, 1), (0, 0, 2)], [1, 2, 1])),
+    "rt.dcm": lambda path: dicom(path, rtstruct([(1, [(0, 0, 0), (4, 0, 0), (4, 4, 0), (0, 4, 0)])] * 5)),
 }
+MARKS = ("seg.dcm", "rt.dcm")
 
 
 def damaged(data: bytes, seed: int) -> bytes:
@@ -58,7 +62,8 @@ def attack(folder: Path, name: str, seeds: int) -> None:
         path.write_bytes(damaged(data, seed))
         begin = time.monotonic()
         try:
-            guard.read(path)
+            read = guard.read_marks if name in MARKS else guard.read
+            read(path)
             reason = "read"
         except RecordError as error:
             reason = error.reason

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data.imaging_files import ct, dicom, dicom_bytes
+from data.mark_files import seg
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from medpo_cli.errors import RecordError
@@ -94,3 +95,10 @@ def test_the_mark_is_set_aside_and_nothing_else(tmp_path: Path, syntax: str | No
     np.testing.assert_array_equal(read.decode(changed, Path("x")).array[:, :, 0].T.ravel(), np.arange(256))
     plain = dicom_bytes(ct())
     assert phi.without_mark(plain) == plain
+
+
+def test_a_segmentation_is_no_image_to_import(tmp_path: Path) -> None:
+    dataset = seg([np.ones((4, 4), bool)], [(0, 0, 0)])
+    with pytest.raises(RecordError) as caught:
+        phi.read_header(dicom(tmp_path / "seg.dcm", dataset))
+    assert caught.value.reason == "not-image"

@@ -8,7 +8,8 @@ from data.imaging_files import disc
 
 from medpo_cli.errors import RecordError
 from medpo_cli.imaging.image import Image, frozen
-from medpo_cli.imaging.regions import box_mask, inside_polygon, region_mask
+from medpo_cli.imaging.polygon import inside_polygon
+from medpo_cli.imaging.regions import box_mask, region_mask
 from medpo_cli.io.context import Context
 from medpo_cli.schema.records import Region
 

@@ -84,7 +84,7 @@ def run_import(
     prefix = prefix_between(file.parent, Path() if output in ("", "-") else Path(output).parent)
     if prefix is None:
         messages("warning", "image paths stay relative to the input's folder: the next stage needs it as --root")
-    target = _output(output, stdout, force=force)
+    target = output_to(output, stdout, force=force)
     try:
         for record in run(counted(), name, context, images=images):
             target.write(rebase(record, prefix or ""))
@@ -122,7 +122,7 @@ def run_dicom(
     def reject(name: str | None, error: RecordError) -> None:
         taken.take(error.number if isinstance(error, FileError) else 0, name, error)
 
-    target = _output(output, stdout, force=settings.force)
+    target = output_to(output, stdout, force=settings.force)
     digest = hashlib.sha256()
     try:
         for record in run(folder, secret, settings, Context(root, reject=reject, progress=progress)):
@@ -187,7 +187,8 @@ def _write_lines(lines: Iterable[bytes], output: str, stdout: BinaryIO, *, force
         return sum(1 for line in lines if stream.write(line))
 
 
-def _output(output: str, stdout: BinaryIO, *, force: bool) -> Output:
+def output_to(output: str, stdout: BinaryIO, *, force: bool) -> Output:
+    """Records to a file that appears when it is whole, or to standard output."""
     if output in ("", "-"):
         return Output(stdout, "standard output")
     return FileOutput(Path(output), force=force)

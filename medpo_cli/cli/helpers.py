@@ -45,10 +45,10 @@ def import_(
         typer.Argument(
             metavar="FORMAT",
             help="pairs: fire-mpo, rrpo, rlhf-v, mmedpo, trl, llama-factory, ms-swift; "
-            "cases: vqa-rad, slake, iu-xray, llava, dicom",
+            "cases: vqa-rad, slake, iu-xray, llava, dicom, and probes (paired questions made of medpo's own reports)",
         ),
     ],
-    file: Annotated[Path, typer.Argument(help="JSON Lines, or one JSON array; dicom: a folder")],
+    file: Annotated[Path, typer.Argument(help="JSON Lines, or one JSON array; dicom: a folder; probes: cases")],
     output: Annotated[str, typer.Option("--output", "-o", help="write records here instead of standard output")] = "-",
     images: Annotated[
         str, typer.Option(help="folder of the images, relative to the file (dicom: made beside the output)")
@@ -74,11 +74,34 @@ def import_(
     allow_burned_in: Annotated[
         bool, typer.Option("--allow-burned-in", help="dicom: take images that may show names in their pixels")
     ] = False,
+    style: Annotated[
+        Literal["pope", "probmed"] | None,
+        typer.Option(help="probes: about findings (pope), or also side, location, severity (probmed)"),
+    ] = None,
+    negatives: Annotated[
+        Literal["random", "popular", "adversarial"] | None,
+        typer.Option(help="probes: absent findings drawn at random, by how often, or with what, they occur"),
+    ] = None,
+    per_image: Annotated[
+        int | None, typer.Option(min=0, help="probes: most pairs about findings of one report (3; 0: all)")
+    ] = None,
+    closed_world: Annotated[
+        bool, typer.Option("--closed-world", help="probes: what a report does not name is absent (label files)")
+    ] = False,
+    lexicon: Annotated[Path | None, typer.Option(help="probes: TOML file with further findings and synonyms")] = None,
+    seed: Annotated[int | None, typer.Option(help="probes: seed of every choice (0)")] = None,
 ) -> None:
     """Turn rows of other tools into pairs or cases; tags are stripped, words compared again, bad rows refused."""
     from medpo_cli.cli import foreign as command
     from medpo_cli.cli.stage import plain
 
+    asked = {"style": style, "negatives": negatives, "per_image": per_image, "seed": seed}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    asked |= {"closed_world": True} if closed_world else {}
+    if form != "probes" and (asked or lexicon):
+        raise typer.BadParameter(
+            "--style, --negatives, --per-image, --closed-world, --lexicon and --seed are for probes"
+        )
     if form == "dicom":
         chosen = {"images": images, "prompt": prompt, "task": task, "view": view, "shown": shown}
         given = {name: value for name, value in chosen.items() if value}
@@ -88,6 +111,12 @@ def import_(
         raise typer.BadParameter(
             "--key, --prompt, --task, --slices, --view, --shown and --allow-burned-in are for dicom"
         )
+    if form == "probes":
+        from medpo_cli.cli import probes
+
+        if images:
+            raise typer.BadParameter("--images is not for probes: cases name their images")
+        plain("import", lambda: probes.run(file, output, rejects, asked, lexicon=lexicon, on_bad=on_bad, force=force))
     plain("import", lambda: command.run_import(form, file, output, images, rejects, on_bad=on_bad, force=force))
 
 

@@ -17,7 +17,7 @@ from medpo_cli.evaluation.grounding import (
     slug,
     span_counts,
 )
-from medpo_cli.evaluation.items import answer_counts, flip_counts, kind_of, make_score, with_drift
+from medpo_cli.evaluation.items import about_of, answer_counts, flip_counts, kind_of, make_score, with_drift
 from medpo_cli.evaluation.profiles import Profile
 from medpo_cli.schema.records import Case, Corrupted, ImageRef, Pair, Score
 from medpo_cli.text.answers import commitment
@@ -169,7 +169,12 @@ def _likely(arm: str, asked: Sequence[Asked], arms: Arms, lexicon: Lexicon) -> d
 
 
 def _asked_about(case: Case, lexicon: Lexicon) -> str:
-    """The one finding that the question is about; empty if it names none or several."""
+    """The one finding that the question is about; empty if it names none or several.
+
+    A probe about an attribute ("Is the nodule on the right?") does not ask whether the finding is there.
+    """
+    if "probe" in (case.ext or {}) and about_of(case).get("kind", "finding") != "finding":
+        return ""
     found = {fact.finding for fact in extract(case.prompt, lexicon, question=True)}
     return found.pop() if len(found) == 1 else ""
 

@@ -26,7 +26,7 @@ import msgspec
 
 from medpo_cli.errors import ConfigError, NoInputError
 from medpo_cli.evaluation.attention_measures import ATTENTION, attention_measure
-from medpo_cli.evaluation.measures import BY_NAME, PARTED
+from medpo_cli.evaluation.measures import BY_NAME, PARTED, PROBES_PARTED
 from medpo_cli.schema.records import Interval, Summary
 
 
@@ -68,7 +68,11 @@ def load_gate(path: Path) -> list[Bound]:
 
 def check_metric(name: str, where: str) -> None:
     """Raise ConfigError for a name that no measure has, with the nearest one."""
-    if name in BY_NAME or (name.endswith("]") and name.partition("[")[0] in PARTED) or name.startswith("cooccurrence."):
+    if (
+        name in BY_NAME
+        or (name.endswith("]") and name.partition("[")[0] in (*PARTED, *PROBES_PARTED))
+        or name.startswith("cooccurrence.")
+    ):
         return
     with contextlib.suppress(KeyError):
         attention_measure(name)

@@ -262,6 +262,9 @@ PARTED = (
 )  # fmt: skip
 """Measures that are also given by organ and by kind of question."""
 
+PROBES_PARTED = ("closed.pair_accuracy", "closed.image_accuracy")
+"""Measures of a whole set that are also given by kind of question: that of both halves of a pair of probes."""
+
 
 def part_of(measure: Measure, key: str, value: str) -> Measure:
     """The measure over a part of the items, named ``closed.accuracy[organ=lung]``."""

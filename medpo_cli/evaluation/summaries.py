@@ -16,7 +16,17 @@ import numpy as np
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.attention_measures import measured
 from medpo_cli.evaluation.items import with_drift
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, PARTED, WHOLE, Measure, Whole, cooccurrence, part_of
+from medpo_cli.evaluation.measures import (
+    BY_NAME,
+    MEASURES,
+    PARTED,
+    PROBES_PARTED,
+    WHOLE,
+    Measure,
+    Whole,
+    cooccurrence,
+    part_of,
+)
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
@@ -114,8 +124,9 @@ def summarise_runs(
     arms = _against_base(arms)
     ratios = [*MEASURES, *_cooccurrences(first), *_parts(first), *measured(first)]
     codes = group_codes([score.group or score.id for score in first])
-    drawn = _drawn(arms, ratios, codes, resamples, seed)
-    measures = [*ratios, *WHOLE]
+    wholes = [*WHOLE, *_probe_parts(first)]
+    drawn = _drawn(arms, ratios, wholes, codes, resamples, seed)
+    measures = [*ratios, *wholes]
     made = _Made(profile=first[0].profile, seed=seed, versions=versions)
     out = [
         Summary(arm=name, metrics=_arm_metrics(measures, arm, codes), curves=curves(arm.whole[0]) or None, **made)
@@ -129,14 +140,19 @@ def summarise_runs(
 
 
 def _drawn(
-    arms: Mapping[str, Runs], measures: Sequence[Measure], codes: np.ndarray, resamples: int, seed: int
+    arms: Mapping[str, Runs],
+    measures: Sequence[Measure],
+    wholes: Sequence[Whole],
+    codes: np.ndarray,
+    resamples: int,
+    seed: int,
 ) -> dict[str, _Arm]:
     """The arms with their sums and draws; every run shares each draw of groups."""
     sums = {name: [_sums(scores, measures, codes) for scores in runs] for name, runs in arms.items()}
-    whole = {name: [[collect(scores, one) for one in WHOLE] for scores in runs] for name, runs in arms.items()}
+    whole = {name: [[collect(scores, one) for one in wholes] for scores in runs] for name, runs in arms.items()}
     ratios = bootstrap([one for runs in sums.values() for one in runs], resamples, seed)
     others = drawn_whole([one for runs in whole.values() for run in runs for one in run], codes, resamples, seed)
-    shape = (len(ratios), len(WHOLE), resamples)
+    shape = (len(ratios), len(wholes), resamples)
     draws = np.concatenate([ratios, np.moveaxis(others.reshape(shape), 1, 2)], axis=2)
     generator = np.random.default_rng([seed, 1])  # a stream of its own: groups are drawn alike with any number of seeds
     out, start = {}, 0
@@ -188,6 +204,13 @@ def _parts(scores: Sequence[Score]) -> list[Measure]:
             values.setdefault(key, set()).add(value)
     told = [(key, value) for key in sorted(values) if len(values[key]) > 1 for value in sorted(values[key])]
     return [part_of(BY_NAME[name], key, value) for name in PARTED for key, value in told]
+
+
+def _probe_parts(scores: Sequence[Score]) -> list[Whole]:
+    """Pairs and images of probes by kind of question, where there are several kinds."""
+    kinds = sorted({kind for s in scores if "probe" in (s.ext or {}) and (kind := _about(s).get("kind"))})
+    parts = (part_of(BY_NAME[name], "kind", kind) for name in PROBES_PARTED for kind in kinds if len(kinds) > 1)
+    return [part for part in parts if isinstance(part, Whole)]
 
 
 def _about(score: Score) -> dict[str, str]:

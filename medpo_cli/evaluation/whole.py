@@ -19,6 +19,9 @@ Seen = Literal["lesion", "twin"]
 
 def entries(score: Score, measure: Whole) -> list[Entry]:
     """What a score brings: p(yes) with the truth, or log-odds of yes about a finding with and without its lesion."""
+    about = (score.ext or {}).get("about")
+    if measure.only and not (isinstance(about, dict) and about.get(measure.only[0]) == measure.only[1]):
+        return []
     if measure.statistic in ("ece", "aurc"):
         p = score.metrics.get("closed.p_yes")
         return [] if p is None else [(p, score.metrics["closed.true_yes"] > 0, "")]

@@ -36,7 +36,9 @@ class Plot:
 
 def plot(lines: Lines) -> Plot:
     """Lay out a chart; axes reach to round numbers around all values, or over ``lines.x_range``/``y_range``."""
-    x_marks = _ticks(*(lines.x_range or _reach([x for line in lines.lines for x, _ in line.points])))
+    across = [x for line in lines.lines for x, _ in line.points]
+    whole = lines.x_range is None and len(set(across)) > 1 and all(x == round(x) for x in across)  # steps, layers
+    x_marks = _ticks(*(lines.x_range or _reach(across)), least=1.0 if whole else 0.0)
     y_marks = _ticks(*(lines.y_range or _reach([y for line in lines.lines for _, y in line.points])))
 
     def at(point: tuple[float, float]) -> tuple[float, float]:
@@ -76,11 +78,12 @@ def _reach(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers at equal distances that enclose both ends: four to seven of them."""
-    raw = (high - low) / 4
+def _ticks(low: float, high: float, least: float = 0.0) -> list[float]:
+    """Round numbers at equal distances, ``least`` or more, that enclose both ends: at most seven of them."""
+    raw = max((high - low) / 4, least)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    factors = (1, 2, 5, 10) if least else (1, 2, 2.5, 5, 10)
+    step = next(factor * power for factor in factors if factor * power >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [step * k for k in range(first, last + 1)]
 

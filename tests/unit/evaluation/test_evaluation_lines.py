@@ -26,6 +26,14 @@ def test_points_lie_where_the_ticks_say() -> None:
     assert drawn.paths[0].path == f"M0 {HEIGHT}L{WIDTH // 2} 0L{WIDTH} {HEIGHT // 2}"
 
 
+@pytest.mark.parametrize(
+    ("last", "ticks"), [(1, "01"), (2, "012"), (3, "0123"), (10, ["0", "5", "10"]), (27, ["0", "10", "20", "30"])]
+)
+def test_whole_numbers_have_whole_ticks(last: int, ticks: str | list[str]) -> None:
+    drawn = plot(Lines("t", "decoder layer", (Line("a", 0, ((0.0, 1.0), (float(last), 2.0))),)))
+    assert [text for _, text in drawn.x_ticks] == list(ticks)
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.2, 0.4), (1e-7, 3e-7), (5.0, 5.0), (0.0, 0.0), (-2e4, 9e5)])
 def test_ticks_enclose_the_values_and_differ(low: float, high: float) -> None:
     drawn = plot(Lines("t", "x", (Line("a", 0, ((0.0, low), (1.0, high))),)))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from medpo_cli.errors import RecordError
+from medpo_cli.evaluation.gate import check_metric
 from medpo_cli.evaluation.items import probe_of
 from medpo_cli.io.context import Context, Silent
 from medpo_cli.schema.config import EvalConfig
@@ -246,5 +247,11 @@ def test_eval_scores_them_in_pairs(tmp_path: Path) -> None:
         assert metrics["closed.adversarial_half"].value == half
         assert metrics["closed.pair_accuracy"].value == metrics["closed.image_accuracy"].value == whole
         assert metrics["closed.pair_accuracy"].n == len(one) / 2
+        kinds = {str((case.ext or {})["kind"]) for case in one}
+        by_kind = {kind: metrics[f"closed.pair_accuracy[kind={kind}]"] for kind in kinds}
+        assert sum(found.n for found in by_kind.values()) == len(one) / 2
+        assert {found.value for found in by_kind.values()} == {whole}
+        assert metrics["closed.image_accuracy[kind=side]"].n == 1
+        check_metric("closed.pair_accuracy[kind=side]", "here")
         odds = {score.id: (score.ext or {}).get("odds") for score in out if isinstance(score, Score)}
         assert all((told is not None) is ("#finding-" in name) for name, told in odds.items())

@@ -78,22 +78,27 @@ def scene_of(case: Case, targets: Sequence[Target], context: Context, vlm: "Visi
     scene = Scene(case, views, vlm.encode_prompt(case.prompt, views), targets, areas, placed)
     for form in FORMS if case.task != "report" else ():
         try:
-            scene.vgmed[form.name] = setting(vlm, form, case.prompt, views, boxes(case, targets[0], areas[0]))
+            scene.vgmed[form.name] = setting(vlm, form, case.prompt, views, boxes(case, targets[0], regions))
         except RecordError as error:
             scene.vgmed[form.name] = error
     return scene
 
 
-def boxes(case: Case, target: Target, area: Flags) -> list[Box]:
-    """The boxes of a target: its own where all its regions are boxes, else the one around its area."""
-    own = [(case.regions or [])[k].box for k in target.regions]
-    given = [box for box in own if box is not None]
-    if len(given) == len(own):
-        return given
-    rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
-    if not len(rows):
-        return []
-    return [(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))]
+def boxes(case: Case, target: Target, areas: Sequence[Flags]) -> list[Box]:
+    """One box for each region of a target: its own, or the one around its area.
+
+    Args:
+        case: the record.
+        target: which of its regions.
+        areas: for each region of the record bool [H, W].
+    """
+    found = []
+    for k in target.regions:
+        rows, columns = np.flatnonzero(areas[k].any(1)), np.flatnonzero(areas[k].any(0))
+        around = (float(columns[0]), float(rows[0]), columns[-1] + 1.0, rows[-1] + 1.0) if len(rows) else None
+        if box := (case.regions or [])[k].box or around:
+            found.append(box)
+    return found
 
 
 def cell_shares(area: Flags, side: int) -> tuple[Floats, Flags]:

@@ -90,14 +90,13 @@ def test_words_are_those_that_state_the_finding() -> None:
     assert words(" ", Target("", (0,)), LEXICON) == []
 
 
-def test_boxes_are_the_records_own_or_those_around_the_area(tmp_path: Path) -> None:
+def test_every_region_has_its_own_box_or_the_one_around_its_area(tmp_path: Path) -> None:
     area = np.zeros((64, 64), bool)
     area[5:9, 20:31] = True
-    assert boxes(case(tmp_path), Target("", (0, 1)), area) == [NODULE.box, EFFUSION.box]
     polygon = Region(label="nodule", polygon=[(20, 5), (31, 5), (31, 9)])
-    mixed = case(tmp_path, regions=[NODULE, polygon])
-    assert boxes(mixed, Target("", (0, 1)), area) == [(20.0, 5.0, 31.0, 9.0)]
-    assert boxes(mixed, Target("", (0, 1)), ~area & area) == []
+    record = case(tmp_path, regions=[NODULE, polygon, polygon])
+    assert boxes(record, Target("", (0, 1, 2)), [area, area, area & ~area]) == [NODULE.box, (20.0, 5.0, 31.0, 9.0)]
+    assert boxes(record, Target("", (2,)), [area, area, area & ~area]) == []
 
 
 def test_cells_of_the_picture_hold_their_part_of_the_area() -> None:

@@ -2,16 +2,12 @@
 
 import errno
 import os
-import signal
 import sys
-
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Ctrl-C while the imports below run ends the process quietly (130), without Python's traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import typer
 
 from medpo_cli import __version__
+from medpo_cli.cli.signals import SignalledError
 from medpo_cli.io.stdout import open_standard_streams, silence_broken_pipe
 
 _EPILOG = """The whole loop, on the embedded demo where nothing else is configured:
@@ -79,7 +75,7 @@ def _not_requested() -> None:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """The command; ``medpo_cli.__main__`` starts it."""
     open_standard_streams()
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[variable] = "1"
@@ -93,6 +89,8 @@ def main() -> None:
         silence_broken_pipe()
         sys.stderr.write(f"medpo: error: standard output: {os.strerror(error.errno or errno.EIO)}\n")
         raise SystemExit(74) from None
+    except SignalledError as error:  # between two lines of runtime.finish, where nothing is left to do
+        raise SystemExit(128 + error.number) from None
     except SystemExit as leaving:
         # typer makes a reader that has gone a plain failure.
         if isinstance(leaving.__context__, BrokenPipeError):

@@ -6,40 +6,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import NoReturn
 
+from medpo_cli.cli import signals
 from medpo_cli.errors import ExitCode, MedpoError
 from medpo_cli.io.files import translate_os_error
 from medpo_cli.io.output import ReaderGoneError
 from medpo_cli.io.stdout import silence_broken_pipe
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class SignalledError(BaseException):
-    """A signal asked the process to end; not an Exception, so that nothing swallows it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def install_signal_handlers() -> None:
-    """SIGINT, SIGTERM and SIGHUP unwind the stack once; a second one ends the process at once."""
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, _end_now)
-        raise SignalledError(number)
-
-    for number in ENDING:
-        # nohup and cron start processes that ignore SIGHUP: keep it so.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
-
-
-def _end_now(number: int, _frame: FrameType | None) -> None:
-    os._exit(128 + number)
 
 
 def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None], *, debug: bool) -> NoReturn:
@@ -59,7 +32,7 @@ def finish(stage: str, body: Callable[[], ExitCode], say: Callable[[str], None],
     except ReaderGoneError as error:
         silence_broken_pipe()
         code = int(error.code)
-    except SignalledError as error:
+    except signals.SignalledError as error:
         say(f"stopped by {signal.Signals(error.number).name}")
         code = 128 + error.number
     except MedpoError as error:
@@ -120,9 +93,7 @@ def _place(error: BaseException) -> str:
 
 def _leave(code: int) -> NoReturn:
     """Flush and exit; a reader that has gone must not turn the code into 120."""
-    # The outcome stands: a signal during the interpreter's own clean-up would only print a traceback.
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore()
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -15,8 +15,8 @@ import msgspec
 
 from medpo_cli.cli.inputs import Source
 from medpo_cli.cli.progress import make_progress, stop
-from medpo_cli.cli.runtime import SignalledError
 from medpo_cli.cli.settings import Resolved
+from medpo_cli.cli.signals import SignalledError, check
 from medpo_cli.cli.tally import Tally
 from medpo_cli.errors import BadInputError, ExitCode, MedpoError, OutputError, RecordError
 from medpo_cli.io.context import Context
@@ -168,6 +168,7 @@ class Session:
         """Write a stage's records; stop with the state saved when the time is over."""
         for record in records:
             self.write(record, output)
+            check()
             if self.context.out_of_time():
                 self.context.check_time()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from medpo_cli.cli import inputs, runtime
+from medpo_cli.cli import inputs, runtime, signals
 from medpo_cli.cli.options import with_settings
 from medpo_cli.cli.resume import Given, resumed
 from medpo_cli.cli.session import Session, closing, open_output
@@ -63,7 +63,7 @@ def command(stage: Stage, help_text: str) -> Callable[..., None]:
 def run(stage: Stage, flags: dict[str, Any]) -> NoReturn:
     """Run a stage from its flags and leave the process."""
     debug = bool(flags.pop("debug", None))
-    runtime.install_signal_handlers()
+    signals.install()
     stdout = guard_stdout()
     messages = Messages(stage.name)
 
@@ -184,6 +184,6 @@ def check_resumable(settings: Resolved[Any], session: Session, manifest: Path | 
 
 def plain(name: str, body: Callable[[], ExitCode], *, debug: bool = False) -> NoReturn:
     """Run a command that is not a stage under the same error and signal rules."""
-    runtime.install_signal_handlers()
+    signals.install()
     messages = Messages(name)
     runtime.finish(name, body, lambda text: messages("error", text), debug=debug)

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from medpo_cli.cli import signals
 from medpo_cli.cli.comparing import compared, judged, read_steps
 from medpo_cli.cli.resume import given_to_corrupt, given_to_masks, given_to_sample
 from medpo_cli.cli.session import Session, closing
@@ -129,6 +130,7 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
         # The stage looks at the clock itself, so that several processes stop at the same step.
         for record in align.run(session.records, config, session.context, output=folder, resume=resume):
             session.write(record, output)
+            signals.check()
         output.finish(session.end(output))
         session.summarize(f"{output.count} steps; adapter in {folder.name}")
         return session.exit_code()

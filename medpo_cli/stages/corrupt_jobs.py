@@ -3,6 +3,7 @@
 Each image's bytes follow from its content alone, so it does not matter who makes it, nor if two do.
 """
 
+import contextlib
 import os
 import signal
 import threading
@@ -54,7 +55,8 @@ def spread(records: Iterable[Case], parent: "Corrupter") -> Iterator[tuple[str, 
     try:
         for run in _runs(records):
             context.check_time()
-            waiting.append(pool.submit(_work, run))
+            with _workers_without_ctrl_c():
+                waiting.append(pool.submit(_work, run))
             if len(waiting) > parent.config.jobs * AHEAD:
                 yield from _collected(waiting.popleft(), parent)
         while waiting:
@@ -64,6 +66,16 @@ def spread(records: Iterable[Case], parent: "Corrupter") -> Iterator[tuple[str, 
         raise TryLaterError("a worker process was ended from outside (memory?); run again with --resume") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _workers_without_ctrl_c() -> Iterator[None]:
+    """A process started here never sees Ctrl-C, not even in its first lines: that is the parent's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _runs(records: Iterable[Case]) -> Iterator[list[Case]]:
@@ -93,10 +105,9 @@ _workers: list["Corrupter"] = []
 
 
 def _begin(config: CorruptConfig, root: str, allow_outside: bool) -> None:
-    """Set a worker up: Ctrl-C is the parent's to handle, and no worker outlives the parent."""
+    """Set a worker up, so that it does not outlive the parent."""
     from medpo_cli.stages.corrupt import Corrupter
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _workers[:] = [Corrupter(config, Context(Path(root), allow_outside=allow_outside))]
 

@@ -15,6 +15,7 @@ import msgspec
 
 from medpo_cli.cli.inputs import Source
 from medpo_cli.cli.progress import make_progress, stop
+from medpo_cli.cli.rejects import RejectFile
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.signals import SignalledError, check
 from medpo_cli.cli.tally import Tally
@@ -53,7 +54,8 @@ class Session:
         self.rejected = 0
         self.tally = Tally(name)
         self._codes: Counter[str] = Counter()
-        self._rejects: FileOutput | None = None
+        beside = settings.output not in ("", "-")
+        self._rejects = RejectFile(self._rejects_path(), name, beside=beside)
         self._output_root = Path(self.stream.root) if self.stream.root else self._natural_root()
         self._prefix = self._path_prefix()
         self.progress = make_progress(messages)
@@ -121,7 +123,7 @@ class Session:
             self.messages("warning", text)
         elif self.rejected == _SHOWN_REJECTS + 1:
             self.messages("warning", "further rejects are counted, not shown")
-        self._write_reject(
+        self._rejects.write(
             Reject(
                 stage=self.name,
                 source=self.source.name,
@@ -133,28 +135,11 @@ class Session:
             )
         )
 
-    def _write_reject(self, reject: Reject) -> None:
-        if is_follower():
-            return
-        if self._rejects is None:
-            target = self._rejects_path()
-            if target is None:
-                return
-            self._rejects = FileOutput(target, force=True)
-        self._rejects.write(reject)
-
     def _rejects_path(self) -> Path | None:
         target = self.stream.rejects
         if not target and self.settings.output not in ("", "-"):
             target = self.settings.output.rstrip("/") + REJECTS
-        return None if not target or self.stream.dry_run else Path(target)
-
-    def _drop_old_rejects(self) -> None:
-        """A run without rejects leaves none behind of an earlier run into the same output."""
-        target = self._rejects_path()
-        if target is not None and not is_follower():
-            target.unlink(missing_ok=True)
-            target.with_name(target.name + ".part").unlink(missing_ok=True)
+        return None if not target or self.stream.dry_run or is_follower() else Path(target)
 
     # --- running -----------------------------------------------------------------------------
 
@@ -195,13 +180,16 @@ class Session:
         codes = dict(sorted(self._codes.items(), key=lambda item: (-item[1], item[0])))
         if codes:
             self.messages("info", "rejected: " + ", ".join(f"{code}: {count}" for code, count in codes.items()))
-        if self._rejects is not None:
-            self._rejects.finish(End(stage=self.name, run="rejects", records=self.rejected, rejected=0))
-        elif code == ExitCode.DONE:
-            self._drop_old_rejects()
-        if manifest is not None:
-            counted = {"input_sha256": self._reader.sha256, "rejected": self.rejected, "reject_codes": codes}
-            self.manifest.finish(manifest, code, **self.context.facts, **counted, **facts)
+        try:
+            leave = self._rejects.finish if code in (ExitCode.DONE, ExitCode.REJECTS) else self._rejects.close
+            leave(self.rejected)
+        except MedpoError as error:
+            code = error.code
+            raise
+        finally:
+            if manifest is not None:
+                counted = {"input_sha256": self._reader.sha256, "rejected": self.rejected, "reject_codes": codes}
+                self.manifest.finish(manifest, code, **self.context.facts, **counted, **facts)
 
     def exit_code(self) -> ExitCode:
         """DONE, or REJECTS if a record was skipped."""

@@ -5,6 +5,7 @@ second time.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -13,18 +14,29 @@ import msgspec
 from medpo_cli.errors import ConfigError
 from medpo_cli.io.output import FileOutput
 from medpo_cli.io.seen import Seen
-from medpo_cli.io.stream import encode
 from medpo_cli.schema.records import Case, Pair, Record
 
-Given = Callable[[Any], object]
-"""What a record was given by the input: all of it but what the stage makes."""
+
+@dataclass(frozen=True)
+class Kept:
+    """What must not have changed since the run that is gone on with.
+
+    Attributes:
+        given: what the input gave to a record: all of it but what the stage makes.
+        maker: what made a record, where it names that: the policy of an answer.
+    """
+
+    given: Callable[[Any], object]
+    maker: Callable[[Any], object] = lambda _record: None
 
 
 def resumed(
     records: Iterator[Case],
     work: Callable[[Iterator[Any]], Iterator[Record]],
     output: FileOutput,
-    given: Given,
+    kept: Kept,
+    *,
+    where: Callable[[str], str],
     together: int = 1,
 ) -> Iterator[Record]:
     """The records behind those that ``output`` holds.
@@ -33,39 +45,43 @@ def resumed(
         records: the whole input.
         work: the stage, over that part of the input which is not finished.
         output: the unfinished output.
-        given: what must be the same in a record of the input and the one that was made from it.
+        kept: what must be the same in a record of the input and the one that was made from it.
+        where: file and line of an id of the input, for messages.
         together: records that the stage works on at once. They stay together, because what is computed in
-            another company may differ in the last bits: of a group that was broken off all is done again.
+            another company may differ in the last bits: of a group that was broken off all is done again. What
+            was finished of it stays as it is: a server may answer otherwise the second time.
 
     Raises:
-        ConfigError: the input is not the one that the output was made from.
+        ConfigError: the input is not the one that the output was made from, or the model is not.
     """
-    ahead = _Ahead(output, given)
-    again: dict[str, bytes] = {}
+    ahead = _Ahead(output, kept, where)
+    again: set[str] = set()
 
     def unfinished() -> Iterator[Case]:
         while group := list(islice(records, together)):
             found = [ahead.take(record) for record in group]
             if not all(found):
-                again.update({record.id: encode(record) for record in found if record is not None})
+                again.update(record.id for record in found if record is not None)
                 yield from group
         ahead.expect_nothing()
 
     for record in work(unfinished()):
-        line = again.pop(getattr(record, "id", ""), None)
-        if line is None:
+        ahead.expect_maker(record)
+        identifier = getattr(record, "id", "")
+        if identifier in again:
+            again.remove(identifier)
+        else:
             yield record
-        elif encode(record) != line:
-            raise ConfigError(f"cannot resume {output.path.name}: a finished record comes out otherwise now")
 
 
 class _Ahead:
     """The finished records in order, taken as the input meets them."""
 
-    def __init__(self, output: FileOutput, given: Given) -> None:
-        self._output, self._given = output, given
+    def __init__(self, output: FileOutput, kept: Kept, where: Callable[[str], str]) -> None:
+        self._output, self._kept, self._where = output, kept, where
         self._records = output.resumed()
         self._next = next(self._records, None)
+        self._first = self._next
         self._ids: Seen | None = None
 
     def take(self, record: Case) -> Case | None:
@@ -74,18 +90,23 @@ class _Ahead:
         if not isinstance(made, Case):
             return None
         if made.id == record.id:
-            if self._given(made) != self._given(record):
-                raise self._changed(f"id {record.id} is not what its record was made from")
+            if self._kept.given(made) != self._kept.given(record):
+                raise self._changed(f"{self._where(record.id)} is not what its record was made from")
             self._next = next(self._records, None)
             return made
         if self._holds(record.id):
-            raise self._changed(f"id {record.id} comes too early")
+            raise self._changed(f"{self._where(record.id)} comes too early")
         return None
 
     def expect_nothing(self) -> None:
         """Raise ConfigError if a finished record was never met."""
         if isinstance(self._next, Case):
             raise self._changed(f"id {self._next.id} is missing")
+
+    def expect_maker(self, record: Record) -> None:
+        """Raise ConfigError if another model made the finished records."""
+        if self._first is not None and self._kept.maker(record) != self._kept.maker(self._first):
+            raise self._refusal("the model has changed since the unfinished run")
 
     def _holds(self, identifier: str) -> bool:
         if self._ids is None:
@@ -95,8 +116,11 @@ class _Ahead:
         return self._ids.line(identifier) is not None
 
     def _changed(self, how: str) -> ConfigError:
-        name = self._output.path.name
-        return ConfigError(f"cannot resume {name}: the input has changed ({how}); --force starts again")
+        return self._refusal(f"the input has changed ({how})")
+
+    def _refusal(self, why: str) -> ConfigError:
+        cure = "--force starts again, another -o leaves it as it is"
+        return ConfigError(f"cannot resume {self._output.path.name}: {why}; {cure}")
 
 
 def given_to_sample(record: Case) -> object:
@@ -119,3 +143,8 @@ def given_to_masks(record: Case) -> object:
     spans = [msgspec.structs.replace(span, regions=None) for span in record.spans] if isinstance(record, Pair) else []
     untied = {"spans": spans} if spans else {}
     return msgspec.structs.replace(record, regions=None, image=[], **untied), images
+
+
+SAMPLE = Kept(given_to_sample, maker=lambda record: getattr(record, "policy", None))
+MASKS = Kept(given_to_masks)
+CORRUPT = Kept(given_to_corrupt)

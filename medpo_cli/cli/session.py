@@ -103,6 +103,10 @@ class Session:
                 raise BadInputError(f"{cause}: it was cut off")
             self.messages("warning", f"{cause} (written by hand, or cut off? --require-end refuses it)")
 
+    def where(self, identifier: str) -> str:
+        """``cases.jsonl:17 (id 3f2a)``."""
+        return f"{self.source.name}:{self._reader.line_of(identifier)} (id {identifier})"
+
     # --- bad records -------------------------------------------------------------------------
 
     def _reject_while_reading(self, line: int, identifier: str | None, error: RecordError) -> None:

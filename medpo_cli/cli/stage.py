@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from medpo_cli.cli import inputs, runtime, signals
 from medpo_cli.cli.options import with_settings
-from medpo_cli.cli.resume import Given, resumed
+from medpo_cli.cli.resume import Kept, resumed
 from medpo_cli.cli.session import Session, closing, open_output
 from medpo_cli.cli.settings import Resolved, resolve
 from medpo_cli.errors import ConfigError, ExitCode, UsageError
@@ -129,7 +129,7 @@ def _dry_run(session: Session) -> ExitCode:
 
 
 def to_records(
-    session: Session, work: Generator, stdout: Callable[[], BinaryIO], *, given: Given | None = None
+    session: Session, work: Generator, stdout: Callable[[], BinaryIO], *, kept: Kept | None = None
 ) -> ExitCode:
     """The common execution: records in, records out.
 
@@ -137,7 +137,7 @@ def to_records(
         session: the run.
         work: the stage's generator over the input records.
         stdout: where records go without ``-o``.
-        given: on ``--resume`` pass over what is finished, comparing this much of it with the input. Without it
+        kept: on ``--resume`` pass over what is finished, if this much of it is as it was. Without it
             (stages that remember earlier records) redo everything and drop what is already written.
     """
     settings = session.settings
@@ -146,19 +146,19 @@ def to_records(
     output = open_output(settings, stdout)
     with closing(session, manifest, output):
         session.begin(manifest)
-        session.pump(_behind(session, work, output, given), output)
+        session.pump(_behind(session, work, output, kept), output)
         output.finish(session.end(output))
         session.summarize(f"{output.count} records")
         return session.exit_code()
 
 
-def _behind(session: Session, work: Generator, output: Output, given: Given | None) -> Iterator[Record]:
+def _behind(session: Session, work: Generator, output: Output, kept: Kept | None) -> Iterator[Record]:
     if not isinstance(output, FileOutput) or not output.count:
         return work(session.records)
     session.messages("info", f"resuming behind {output.count} finished records")
-    if given is None:
+    if kept is None:
         return output.replay(work(session.records))
-    return resumed(session.records, work, output, given, session.together)
+    return resumed(session.records, work, output, kept, where=session.where, together=session.together)
 
 
 def manifest_path(settings: Resolved[Any]) -> Path | None:

@@ -10,7 +10,7 @@ import msgspec
 
 from medpo_cli.cli import signals
 from medpo_cli.cli.comparing import compared, judged, read_steps
-from medpo_cli.cli.resume import given_to_corrupt, given_to_masks, given_to_sample
+from medpo_cli.cli.resume import CORRUPT, MASKS, SAMPLE
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
@@ -75,7 +75,7 @@ def _sample(stage: Stage, session: Session, config: schema.SampleConfig, stdout:
     from medpo_cli.stages import sample
 
     work = lambda records: sample.run(records, config, session.context)  # noqa: E731
-    return to_records(session, work, stdout, given=given_to_sample)
+    return to_records(session, work, stdout, kept=SAMPLE)
 
 
 def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Stdout) -> ExitCode:
@@ -94,14 +94,14 @@ def _masks(stage: Stage, session: Session, config: schema.MasksConfig, stdout: S
     from medpo_cli.stages import masks
 
     work = lambda records: masks.run(records, config, session.context)  # noqa: E731
-    return to_records(session, work, stdout, given=given_to_masks)
+    return to_records(session, work, stdout, kept=MASKS)
 
 
 def _corrupt(stage: Stage, session: Session, config: schema.CorruptConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.stages import corrupt
 
     work = lambda records: corrupt.run(records, config, session.context)  # noqa: E731
-    return to_records(session, work, stdout, given=given_to_corrupt)
+    return to_records(session, work, stdout, kept=CORRUPT)
 
 
 def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: Stdout) -> ExitCode:
@@ -148,7 +148,7 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     if config.attention and config.compare:
         raise UsageError("--attention looks into a model; --compare reads scores, which hold what was looked at")
     bounds = load_gate(Path(config.gate)) if config.gate else []
-    if config.html and Path(config.html).exists() and not session.stream.force:
+    if config.html and Path(config.html).exists() and not (session.stream.force or session.stream.resume):
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")
 
     training = read_steps(config)

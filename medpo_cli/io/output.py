@@ -155,11 +155,18 @@ class FileOutput(Output):
         Raises:
             ConfigError: the input or the program has changed since the unfinished run.
         """
-        for line in self._lines_before():
+        for number, line in enumerate(self._lines_before(), start=1):
             record = next(records, None)
             if record is None or encode(record) + b"\n" != line:
-                raise ConfigError(f"cannot resume {self.path.name}: its records differ from what this run makes")
+                raise ConfigError(
+                    f"cannot resume {self.path.name}: {self._line(number, line)} differs from what this run makes: "
+                    "input or program have changed; --force starts again, another -o leaves it as it is"
+                )
         yield from records
+
+    def _line(self, number: int, line: bytes) -> str:
+        identifier = getattr(_known(line), "id", None)
+        return f"{self.part.name}:{number}" + (f" (id {identifier})" if identifier else "")
 
     def finish(self, end: End) -> None:
         """Write the end record, fsync, rename."""

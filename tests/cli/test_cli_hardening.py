@@ -91,7 +91,7 @@ def test_resume_with_a_changed_input_is_refused_by_name(medpo: Run, folder: Path
     (folder / "cases.jsonl").write_text(case(0) + case(1, prompt="SECRET other") + case(2) + case(3) + END)
     done = medpo("corrupt", "cases.jsonl", "-o", "out.jsonl", "--resume")
     assert done.returncode == 78
-    assert "cannot resume out.jsonl: the input has changed (id case-1 is not" in done.stderr
+    assert "cannot resume out.jsonl: the input has changed (cases.jsonl:2 (id case-1) is not" in done.stderr
     assert "--force starts again" in done.stderr
     assert "SECRET" not in done.stderr
     assert (folder / "out.jsonl.part").read_text() == "".join(lines[:2])

@@ -1,14 +1,14 @@
 """``--resume``: the same bytes from wherever a run was cut off, and never two inputs in one output."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from medpo_cli.cli.resume import given_to_corrupt, given_to_masks, given_to_sample, resumed
+from medpo_cli.cli.resume import SAMPLE, given_to_corrupt, given_to_masks, resumed
 from medpo_cli.errors import ConfigError
 from medpo_cli.io.output import FileOutput
 from medpo_cli.schema.records import Case, End, ImageRef, Pair, Policy, Record, Region, Response, Sample, Span
@@ -32,6 +32,10 @@ def answers(records: Iterator[Case]) -> Iterator[Record]:
             if record.id not in ("c1", "c7"):
                 fields = {name: getattr(record, name) for name in Case.__struct_fields__}
                 yield Sample(**fields, policy=POLICY, responses=[Response(text=company)])
+
+
+def where(identifier: str) -> str:
+    return f"cases.jsonl:{int(identifier[1:]) + 1} (id {identifier})"
 
 
 def whole(folder: Path) -> bytes:
@@ -63,7 +67,7 @@ def test_wherever_it_was_cut_off_the_bytes_come_out_the_same(tmp_path: Path, kep
         ends += [ends[-1] + 5, ends[-1] + len(line)]
     for size in ends[:-1]:
         with cut(tmp_path, kept, size) as output:
-            for record in resumed(iter(CASES), answers, output, given_to_sample, TOGETHER):
+            for record in resumed(iter(CASES), answers, output, SAMPLE, where=where, together=TOGETHER):
                 output.write(record)
             output.finish(End(stage="sample", run="r", records=output.count, rejected=2))
         assert output.path.read_bytes() == kept, size
@@ -78,33 +82,50 @@ def test_a_finished_output_needs_nothing_but_what_was_rejected(tmp_path: Path, k
             yield from ()
 
     with cut(tmp_path, kept, len(kept)) as output:
-        assert list(resumed(iter(CASES), work, output, given_to_sample)) == []
+        assert list(resumed(iter(CASES), work, output, SAMPLE, where=where)) == []
     assert asked == ["c1", "c7"]
 
 
 @pytest.mark.parametrize(
     ("changed", "how"),
     [
-        ([CASES[0], CASES[1], case(2, prompt="another"), *CASES[3:]], "id c2 is not what its record was made from"),
-        ([CASES[0], CASES[1], *CASES[3:]], "id c2 is missing|id c3 comes too early"),
-        ([CASES[2], CASES[0], *CASES[3:]], "id c2 comes too early"),
+        (
+            [CASES[0], CASES[1], case(2, prompt="another"), *CASES[3:]],
+            r"cases.jsonl:3 \(id c2\) is not what its record was made from",
+        ),
+        ([CASES[0], CASES[1], *CASES[3:]], r"id c2 is missing|\(id c3\) comes too early"),
+        ([CASES[2], CASES[0], *CASES[3:]], r"\(id c2\) comes too early"),
         (CASES[:2], "id c2 is missing"),
     ],
 )
 def test_another_input_is_refused(tmp_path: Path, kept: bytes, changed: list[Case], how: str) -> None:
     with cut(tmp_path, kept, len(kept)) as output, pytest.raises(ConfigError, match=how):
-        list(resumed(iter(changed), answers, output, given_to_sample))
+        list(resumed(iter(changed), answers, output, SAMPLE, where=where))
 
 
-def test_a_record_that_comes_out_otherwise_now_is_refused(tmp_path: Path, kept: bytes) -> None:
-    def other(records: Iterator[Case]) -> Iterator[Record]:
-        for record in answers(records):
-            assert isinstance(record, Sample)
-            yield msgspec.structs.replace(record, responses=[Response(text="other")])
+def from_another(**change: object) -> Callable[[Iterator[Case]], Iterator[Record]]:
+    def work(records: Iterator[Case]) -> Iterator[Record]:
+        return (msgspec.structs.replace(record, **change) for record in answers(records))
 
-    first = len(kept.splitlines(keepends=True)[0])
-    with cut(tmp_path, kept, first) as output, pytest.raises(ConfigError, match="comes out otherwise"):
-        list(resumed(iter(CASES), other, output, given_to_sample, TOGETHER))
+    return work
+
+
+def test_an_answer_that_a_server_gives_otherwise_now_stays_as_it_was(tmp_path: Path, kept: bytes) -> None:
+    work = from_another(responses=[Response(text="other")])
+    first = kept.splitlines(keepends=True)[0]
+    with cut(tmp_path, kept, len(first)) as output:
+        new = list(resumed(iter(CASES), work, output, SAMPLE, where=where, together=TOGETHER))
+    assert [record.id for record in new][:2] == ["c2", "c3"]  # type: ignore[attr-defined]
+    assert output.part.read_bytes() == first
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_another_model_is_refused(tmp_path: Path, kept: bytes, finished: int) -> None:
+    """In the middle of a group, and where a new one begins."""
+    work = from_another(policy=Policy(model="m", digest="1" * 64))
+    size = len(b"".join(kept.splitlines(keepends=True)[:finished]))
+    with cut(tmp_path, kept, size) as output, pytest.raises(ConfigError, match="the model has changed"):
+        list(resumed(iter(CASES), work, output, SAMPLE, where=where, together=TOGETHER))
 
 
 def test_what_corrupt_makes_is_no_change_of_the_input() -> None:

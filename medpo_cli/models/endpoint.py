@@ -23,6 +23,7 @@ from msgspec import Meta
 from PIL import Image
 
 from medpo_cli.errors import ConfigError, RecordError, UnavailableError
+from medpo_cli.models.deadline import response_until
 from medpo_cli.models.seeds import derive_seed
 from medpo_cli.schema.records import Decoding, Response
 
@@ -76,7 +77,7 @@ class Endpoint:
         url: base URL such as ``http://127.0.0.1:8000/v1``.
         model: model name to send; empty: the first one that the server lists.
         allow_public: permit an address outside loopback and private networks.
-        timeout: seconds to wait for one reply.
+        timeout: seconds until a reply must be there whole, however little of it comes at a time.
         retries: further attempts after a passing failure (no connection, time out, 429, 5xx).
         backoff: seconds before the first of them; doubles each time.
 
@@ -203,6 +204,7 @@ class Endpoint:
         """Status, body, and how many seconds the server asks to wait."""
         kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
         connection = kind(self.host, self.port, timeout=self.timeout)
+        connection.response_class = response_until(time.monotonic() + self.timeout)
         try:
             connection.connect()
             # The name may resolve differently now than when it was checked: look at the peer itself.

@@ -1,8 +1,10 @@
 """The endpoint against a server on the loopback address that behaves well and badly."""
 
 import base64
+import contextlib
 import io
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -92,6 +94,46 @@ def test_slow_server_times_out(stub: Stub) -> None:
     with pytest.raises(UnavailableError, match="does not answer in time"):
         ask(stub, late, timeout=0.1, retries=1)
     assert time.monotonic() - begin < 2
+
+
+@pytest.fixture
+def trickle() -> Iterator[Callable[[bytes], str]]:
+    """A server that sends the given bytes, then one more every 20 ms for as long as it is listened to."""
+    server = socket.create_server(("127.0.0.1", 0))
+    begun: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(begun[0])
+                    while True:
+                        connection.sendall(b" ")
+                        time.sleep(0.02)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+    def url(first: bytes) -> str:
+        begun.append(first)
+        return f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+
+    yield url
+    server.close()
+
+
+@pytest.mark.timeout(30)  # it would go on for ever
+@pytest.mark.parametrize(
+    "first",
+    [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{",
+     b"HTTP/1.0 200 OK\r\n\r\n{"],
+    ids=["before the status", "in a header", "in the body", "until closed"],
+)  # fmt: skip
+def test_a_server_that_trickles_is_given_up(trickle: Callable[[bytes], str], first: bytes) -> None:
+    endpoint = Endpoint(trickle(first), "m", timeout=0.3, retries=1, backoff=0.01)
+    with pytest.raises(UnavailableError, match=r"does not answer in time \(2 attempts\)"):
+        endpoint.ask(SECRET, [], Decoding(), 0)
 
 
 def test_redirect_is_refused_and_not_followed(stub: Stub) -> None:

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,6 +10,7 @@ import msgspec
 
 from medpo_cli.demo.recipe import OBJECTIVE, SETTINGS
 from medpo_cli.errors import ConfigError, NoInputError, UsageError
+from medpo_cli.io.toml import parse_toml
 from medpo_cli.schema import config as schema
 
 STAGES: dict[str, type[schema.Settings]] = {
@@ -164,9 +164,7 @@ def _file_layers(stage: str, config: str | None) -> list[tuple[str, dict[str, An
             raise NoInputError(f"configuration file {path.name} not found")
         return []
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: {error}") from None
+        data = parse_toml(path.read_bytes(), path.name)
     except OSError as error:
         raise ConfigError(f"{path.name}: {os.strerror(error.errno or 0)}") from None
     check_file(data, path.name)

@@ -9,7 +9,6 @@ grounding = 1
 max = 0.10
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ import msgspec
 
 from medpo_cli.errors import ConfigError, NoInputError
 from medpo_cli.evaluation.tuning import MEASURES, Table
+from medpo_cli.io.toml import parse_toml
 
 Criterion = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(MEASURES)})$")]
 
@@ -48,9 +48,7 @@ def load_utility(path: Path) -> Utility:
     except OSError:
         raise NoInputError(f"no such file: {path.name}") from None
     try:
-        utility = msgspec.convert(tomllib.loads(data.decode()), Utility)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: not TOML: {type(error).__name__}") from None
+        utility = msgspec.convert(parse_toml(data, path.name), Utility)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path.name}: {error}") from None
     if not any(utility.weights.values()):

@@ -108,6 +108,6 @@ def read_digest(path: Path) -> str | None:
     """The settings' digest of an earlier manifest, or None if there is none to read."""
     try:
         digest = json.loads(path.read_bytes()).get("config_digest")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return digest if isinstance(digest, str) else None

@@ -5,7 +5,6 @@ findings. A user's file has the same form and adds to them or replaces entries.
 """
 
 import hashlib
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from medpo_cli.errors import ConfigError
+from medpo_cli.io.toml import parse_toml
 from medpo_cli.text.entries import Attributes, Cues, Finding, Head, Normality, Share, Swaps, Table
 from medpo_cli.text.phrases import index_of, single_words
 
@@ -92,11 +92,9 @@ def _built_in_content() -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """Parse and check one file; keys of the result are those of ``_built_in_content``."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_bytes(), f"lexicon {path.name}")
     except OSError as error:
         raise ConfigError(f"lexicon {path.name}: cannot be read") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"lexicon {path.name}: not valid TOML: {error}") from error
     _convert({key: raw.pop(key) for key in ("name", "version", "language") if key in raw}, Head, path, "")
     findings = _table(raw.pop("findings", {}), path, "findings")
     normality = raw.pop("normality", [])

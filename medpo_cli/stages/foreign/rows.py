@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from medpo_cli.errors import BadInputError, NoInputError
 
@@ -26,11 +26,20 @@ def rows(path: Path) -> Iterator[tuple[int, Any]]:
                 yield from _whole(path)
                 return
             stream.seek(0)
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(_lines(stream), start=1):
                 if line.strip():
                     yield number, _value(line)
     except OSError as error:
         raise NoInputError(f"cannot read {path.name}: {error.strerror or 'I/O error'}") from None
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines; of one that is too long one byte more than a line may have."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        rest = line
+        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = stream.readline(LONGEST_LINE + 1)
+        yield line
 
 
 def _first_mark(head: bytes) -> bytes:

@@ -149,7 +149,7 @@ def test_equal_utilities_go_to_the_first_name() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[weights\n", "not TOML"),
+        ("[weights\n", "not valid TOML"),
         ("[weights]\naccuracy = -1\n", ">= 0"),
         ("[weights]\naccuracy = 0\n", "no weight is above 0"),
         ("[weights]\nbeauty = 1\n", "accuracy.hallucination"),

@@ -12,7 +12,7 @@ from medpo_cli.cli.progress import make_progress, stop
 from medpo_cli.errors import BadInputError, CannotCreateError, ExitCode, NoInputError, RecordError, UsageError
 from medpo_cli.io.context import Context
 from medpo_cli.io.files import atomic_path, sha256_file
-from medpo_cli.io.log import Messages
+from medpo_cli.io.log import Messages, plain
 from medpo_cli.io.output import FileOutput, Output
 from medpo_cli.io.paths import prefix_between, rebase
 from medpo_cli.io.stdout import guard_stdout
@@ -70,7 +70,7 @@ def run_import(
         raise UsageError(f"no format of this name; there are: {', '.join(FORMATS)}")
     stdout = guard_stdout()
     messages = Messages("import")
-    taken = Rejects("import", file.name, messages, rejects, fail=on_bad == "fail")
+    taken = Rejects("import", plain(file.name), messages, rejects, fail=on_bad == "fail")
     place = 0
 
     def counted() -> Iterator[tuple[int, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medpo_cli.errors import NoInputError, UsageError
+from medpo_cli.io.log import plain
 from medpo_cli.schema.records import Record
 
 
@@ -41,7 +42,7 @@ def open_file(path: Path, accept: tuple[type[Record], ...], root: str) -> Source
         stream = path.open("rb")
     except OSError as error:
         raise NoInputError(f"cannot read input {path.name}: {os.strerror(error.errno or 0)}") from None
-    return Source(stream, path.name, Path(root) if root else path.parent, accept)
+    return Source(stream, plain(path.name), Path(root) if root else path.parent, accept)
 
 
 def open_stdin(accept: tuple[type[Record], ...], root: str) -> Source:

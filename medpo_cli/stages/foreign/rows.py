@@ -61,20 +61,38 @@ def _value(line: bytes) -> Any:
     if len(line) > LONGEST_LINE:
         return None
     try:
-        return json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+        value = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
         return None
+    return value if not _may_hold_halves(line) or _is_text(value) else None
+
+
+def _may_hold_halves(data: bytes) -> bool:
+    """Whether an escape in it may be half a character."""
+    return b"\\ud" in data or b"\\uD" in data
+
+
+def _is_text(value: Any) -> bool:
+    """Whether no string in it holds half a character, which no record could hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _whole(path: Path) -> Iterator[tuple[int, Any]]:
     if path.stat().st_size > LARGEST_ARRAY:
         raise BadInputError(f"{path.name}: a JSON array above 2 GiB: turn it into JSON Lines (jq -c '.[]')")
     try:
-        value = json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        value = json.loads(data)
     except (ValueError, RecursionError):
         raise BadInputError(f"{path.name}: neither JSON Lines nor a JSON array") from None
     if _is_splits(value):
         value = [row for split in value.values() for row in split]
     if not isinstance(value, list):
         raise BadInputError(f"{path.name}: a JSON array of rows is wanted")
-    yield from enumerate(value, start=1)
+    halves = _may_hold_halves(data)
+    for number, row in enumerate(value, start=1):
+        yield number, row if not halves or _is_text(row) else None

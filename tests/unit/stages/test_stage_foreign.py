@@ -242,3 +242,11 @@ def test_files_that_hold_no_rows(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(BadInputError):
         list(rows(path))
+
+
+@pytest.mark.parametrize("shape", ["{}\n{}\n{}\n", "[{},{},{}]", '{{"train":[{},{}],"test":[{}]}}'])
+def test_a_row_with_half_a_character_is_no_row(tmp_path: Path, shape: str) -> None:
+    """JSON can escape half of a pair that UTF-16 needs; no record could be written with it."""
+    path = tmp_path / "rows.json"
+    path.write_text(shape.format('{"a":"x"}', '{"a":["\\ud800 x"]}', '{"a":"\\ud83e\\uddb4"}'))
+    assert [row for _, row in rows(path)] == [{"a": "x"}, None, {"a": "\N{BONE}"}]

@@ -138,11 +138,17 @@ class VisionLanguageModel:
         """Ids and offsets of an answer, end of turn included; tokenised alone, never with the prompt.
 
         Raises:
-            RecordError: ``answer-control-token`` if the answer holds the model's image placeholder.
+            RecordError: ``answer-control-token`` if the answer holds the model's image placeholder,
+                ``answer-too-long`` if it alone has more tokens than the model has positions.
         """
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         if self.image_token_id in encoded["input_ids"]:
             raise RecordError("answer-control-token", "an answer holds the image token of this model")
+        if 0 < self.longest < len(encoded["input_ids"]):
+            raise RecordError(
+                "answer-too-long",
+                f"{len(encoded['input_ids'])} tokens of an answer, and the model was built for {self.longest}",
+            )
         ids = torch.tensor([*encoded["input_ids"], self.end_id], dtype=torch.long)
         return EncodedAnswer(ids, [*map(tuple, encoded["offset_mapping"]), (len(text), len(text))])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medpo_cli.errors import RecordError
 from medpo_cli.imaging.geometry import from_picture
 from medpo_cli.imaging.image import Mask
 from medpo_cli.imaging.mask_command import Asked
@@ -58,6 +59,8 @@ class SaliencyFinder:
         words = words_about(case, asked.target)
         if words is None:
             return Found("no-words")
+        if case.images[0].montage or case.images[0].projection:
+            raise RecordError("saliency-unplaced", "the policy saw several slices, and no mask lies on all", "$.image")
         from medpo_cli.models.saliency import Question, saliency
 
         question = Question(case.prompt, self._views.of(case), answer, words)

@@ -45,6 +45,18 @@ def test_control_tokens_in_a_prompt_are_refused(llava: VisionLanguageModel, bad:
     assert bad not in caught.value.message
 
 
+def test_texts_longer_than_the_model_are_refused_before_any_memory_is_taken(llava: VisionLanguageModel) -> None:
+    """4096 positions; the demo's words are a token each at least."""
+    llava.encode_prompt("no " * 2000, [])
+    llava.encode_answer("no " * 2000)
+    with pytest.raises(RecordError) as caught:
+        llava.encode_prompt("no " * 100_000, [])
+    assert (caught.value.reason, caught.value.path) == ("prompt-too-long", "$.prompt")
+    with pytest.raises(RecordError) as caught:
+        llava.encode_answer("no " * 100_000)
+    assert caught.value.reason == "answer-too-long"
+
+
 def test_injected_features_give_the_librarys_logits(vlm: VisionLanguageModel, images: list[np.ndarray]) -> None:
     prompt, answer = vlm.encode_prompt("Which side?", images[:2]), vlm.encode_answer("The left.")
     ids = torch.cat([prompt.input_ids, answer.ids])[None]

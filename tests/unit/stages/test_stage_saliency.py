@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.imaging_files import png
+from data.imaging_files import nifti, png
 
 from medpo_cli.errors import RecordError, UnavailableError
 from medpo_cli.evaluation.asking import circular, prepare
@@ -103,3 +103,12 @@ def test_destroying_a_circular_region_is_no_evidence(root: Path) -> None:
         assert circular(destroyed) is mark
         asked = prepare(destroyed, Arms(), lambda ref, field: None, grounding=True)  # type: ignore[arg-type, return-value]
         assert asked.lesion == (None if mark else "asked")
+
+
+@pytest.mark.parametrize("shown", [{"montage": (0, 1)}, {"projection": "max"}])
+def test_a_look_at_several_slices_marks_none(root: Path, demo_model: Path, shown: dict[str, object]) -> None:
+    nifti(root / "v.nii", np.random.default_rng(0).integers(0, 255, (24, 24, 2), dtype=np.uint8), np.eye(4))
+    record = pair(image=ImageRef(path="v.nii", **shown))  # type: ignore[arg-type]
+    with pytest.raises(RecordError) as caught:
+        masked(root, record, demo_model)
+    assert (caught.value.reason, caught.value.path) == ("saliency-unplaced", "$.image")

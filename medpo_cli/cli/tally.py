@@ -77,8 +77,11 @@ def _edits(tally: Tally, record: Record) -> None:
 
 
 def _regions(tally: Tally, record: Record) -> None:
+    from medpo_cli.text.lexicon import is_finding
+
     if isinstance(record, Case):
-        tally.counts["regions"].update(region.label for region in record.regions or ())
+        labels = (region.label for region in record.regions or ())
+        tally.counts["regions"].update(label if is_finding(label) else "other names" for label in labels)
         tally.counts["records"]["with regions" if record.regions else "without"] += 1
 
 

@@ -68,6 +68,14 @@ def load_lexicon(extra: Path | None = None) -> Lexicon:
         raise ConfigError(f"lexicon {Path(extra).name}: {str(error).removeprefix('lexicon: ')}") from None
 
 
+def is_finding(label: str) -> bool:
+    """Whether a label is a finding of the built-in lexicon, as id or with spaces.
+
+    Labels of records are free text: only these may be said in a message or stand on a page without texts.
+    """
+    return label.lower().replace(" ", "_") in _built_in().findings
+
+
 @cache
 def _built_in() -> Lexicon:
     return Lexicon(_built_in_content())

@@ -1,7 +1,5 @@
 """The pictures of one record: intact, destroyed, control; with the outlines of its regions."""
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +8,7 @@ from medpo_cli.evaluation.page.draw import outline
 from medpo_cli.evaluation.page.model import Outline, Picture
 from medpo_cli.io.context import Context
 from medpo_cli.schema.records import Case
+from medpo_cli.text.lexicon import is_finding
 
 View = NDArray[np.uint8]
 
@@ -46,18 +45,10 @@ def outlines_of(case: Case, context: Context, *, with_text: bool) -> tuple[Outli
     """The borders of a record's regions on the slices that are shown; arguments as in ``pictures_of``."""
     borders = []
     for k, (region, area) in enumerate(zip(case.regions or [], areas_of(case, context), strict=True)):
-        label = region.label if with_text or region.label in _findings() else f"region {k + 1}"
+        label = region.label if with_text or is_finding(region.label) else f"region {k + 1}"
         label += " (the policy's own look)" if region.circular else ""
         borders.append(Outline(label, outline(area)))
     return tuple(borders)
-
-
-@cache
-def _findings() -> frozenset[str]:
-    """What may stand on a page without texts: a label is free text, but these are words of the lexicon."""
-    from medpo_cli.text.lexicon import load_lexicon
-
-    return frozenset(load_lexicon().findings)
 
 
 def _changed(before: View, after: View) -> str:

@@ -18,6 +18,7 @@ from medpo_cli.schema.records import (
     Span,
     Step,
 )
+from medpo_cli.text.lexicon import load_lexicon
 
 IMAGE = {"image": ImageRef(path="x.png"), "prompt": "p", "task": "report"}
 POLICY = Policy(model="m", digest="0" * 64)
@@ -73,14 +74,22 @@ def test_corrupt_says_what_was_left_out_and_what_is_left_of_the_finding() -> Non
 
 def test_masks_counts_labels_and_joins_the_tail() -> None:
     tally = Tally("masks")
+    names = sorted(load_lexicon().findings)
     for number in range(11):
-        regions = [Region(label=f"l{number:02d}", box=(0, 0, 1, 1))] * (12 - number)
+        regions = [Region(label=names[number], box=(0, 0, 1, 1))] * (12 - number)
         tally.add(Case(id=str(number), regions=regions, **IMAGE))
     tally.add(Case(id="none", **IMAGE))
     first, second = tally.lines()
-    assert first.startswith("regions: l00 12, l01 11, ")
-    assert first.endswith(", l07 5, others 9")
+    assert first.startswith(f"regions: {names[0]} 12, {names[1]} 11, ")
+    assert first.endswith(f", {names[7]} 5, others 9")
     assert second == "records: with regions 11, without 1"
+
+
+def test_masks_does_not_say_labels_that_are_free_text() -> None:
+    tally = Tally("masks")
+    for label in ("nodule", "Pleural effusion", "nodule of SECRET", "SECRET"):
+        tally.add(Case(id=label[:3], regions=[Region(label=label, box=(0, 0, 1, 1))], **IMAGE))
+    assert tally.lines()[0] == "regions: other names 2, Pleural effusion 1, nodule 1"
 
 
 def test_align_compares_its_first_step_with_its_last() -> None:

@@ -14,7 +14,7 @@ import socket
 import time
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,6 +68,17 @@ class _Model(msgspec.Struct):
 
 class _Models(msgspec.Struct):
     data: Annotated[list[_Model], Meta(min_length=1)]
+
+
+class _Named(msgspec.Struct):
+    model: Any = None
+
+
+class Told(NamedTuple):
+    """What a server said, and which model it says has said it (empty if it names none)."""
+
+    text: str
+    model: str
 
 
 class Endpoint:
@@ -131,13 +142,20 @@ class Endpoint:
         return _response(self._call("POST", "/chat/completions", json.dumps(body).encode()))
 
     def reply(self, instructions: str, data: str, schema: dict[str, Any], max_tokens: int) -> str:
-        """The text of one reply without images, at temperature 0, held to a JSON schema where the server can.
+        """The text of ``tell``."""
+        return self.tell(instructions, data, schema, max_tokens).text
+
+    def tell(
+        self, instructions: str, data: str, schema: dict[str, Any], max_tokens: int, seed: int | None = None
+    ) -> "Told":
+        """One reply without images, at temperature 0, held to a JSON schema where the server can.
 
         Args:
             instructions: system message.
             data: user message.
             schema: of the reply; a server that refuses schemas is asked again without.
             max_tokens: longest reply; one that reaches it is cut and refused.
+            seed: sent to the server (its lowest 31 bits) where one is given.
 
         Raises:
             RecordError: ``endpoint-refused``, ``endpoint-malformed``, ``endpoint-empty`` or ``endpoint-cut``.
@@ -145,6 +163,8 @@ class Endpoint:
         """
         messages = [{"role": "system", "content": instructions}, {"role": "user", "content": data}]
         body: dict[str, Any] = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        if seed is not None:
+            body["seed"] = seed % 2**31
         form = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
         try:
             held = body if not self.schemas else body | {"response_format": form}
@@ -157,7 +177,7 @@ class Endpoint:
         response = _response(reply)
         if response.finish == "length":
             raise RecordError("endpoint-cut", "the endpoint's reply was cut at the token limit", "$")
-        return response.text
+        return Told(response.text, _reported(reply))
 
     def answers(self, prompt: str, images: Sequence[np.ndarray], decoding: Decoding, seed: int) -> list[Response]:
         """``decoding.n`` answers, each with its own seed, as ``ask`` gives them."""
@@ -258,6 +278,12 @@ def _png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _reported(reply: bytes) -> str:
+    """The model that a well-formed reply names, without control characters and no longer than a name is."""
+    name = msgspec.json.decode(reply, type=_Named).model
+    return "".join(letter for letter in name if letter.isprintable())[:200] if isinstance(name, str) else ""
 
 
 def _response(reply: bytes) -> Response:

@@ -1,16 +1,13 @@
 """Language models that propose edits: a server, or a local model; see ``text.proposals``."""
 
-import hashlib
-import os
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from medpo_cli.errors import ConfigError, OutputError
-from medpo_cli.io.files import write_atomic
+from medpo_cli.errors import ConfigError
 from medpo_cli.schema.config import EditConfig
-from medpo_cli.text.proposals import PROMPT_VERSION, Asked, read_choice
+from medpo_cli.stages.replies import KeptReplies
+from medpo_cli.text.exchange import Asked
+from medpo_cli.text.proposals import PROMPT_VERSION, read_choice
 
 if TYPE_CHECKING:
     from medpo_cli.models.base import VisionLanguageModel
@@ -88,44 +85,32 @@ class CachedProposer:
     """
 
     def __init__(self, inner: Proposer, folder: Path) -> None:
-        self._inner, self._folder = inner, folder
+        self._inner, self._kept = inner, KeptReplies(folder)
         self.name, self.parallel = inner.name, inner.parallel
-        self._lock = threading.Lock()
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cache folder {folder.name}: {os.strerror(error.errno or 0)}") from None
 
     def write(self, asked: Asked) -> str:
         """The kept reply, else a new one."""
-        path = self._place("write", asked)
-        try:
-            return path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
+        key = self._key("write", asked)
+        reply = self._kept.get(key)
+        if reply is None:
             reply = self._inner.write(asked)
-            self._keep(path, reply)
-            return reply
+            self._kept.put(key, reply)
+        return reply
 
     def choose(self, asked: Asked, options: int) -> int:
         """The kept choice, else a new one."""
-        path = self._place("choose", asked)
+        key = self._key("choose", asked)
         try:
-            kept = int(path.read_text("ascii"))
-        except (OSError, ValueError):
+            kept = int(self._kept.get(key) or "")
+        except ValueError:
             kept = -1
         if not 0 <= kept < options:
             kept = self._inner.choose(asked, options)
-            self._keep(path, str(kept))
+            self._kept.put(key, str(kept))
         return kept
 
-    def _keep(self, path: Path, text: str) -> None:
-        with self._lock:
-            write_atomic(path, text.encode("utf-8", "surrogatepass"))
-            path.chmod(0o600)
-
-    def _place(self, kind: str, asked: Asked) -> Path:
-        parts: Sequence[str] = (PROMPT_VERSION, self.name, kind, asked.instructions, asked.data)
-        return self._folder / hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    def _key(self, kind: str, asked: Asked) -> tuple[str, ...]:
+        return PROMPT_VERSION, self.name, kind, asked.instructions, asked.data
 
 
 def open_proposer(config: EditConfig) -> Proposer | None:

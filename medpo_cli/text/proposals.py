@@ -6,19 +6,17 @@ open a control token ("<", "[") or end the string stands unescaped, behind instr
 Whatever the reply says, ``text.verify`` decides whether a pair may be used.
 """
 
-import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
 from medpo_cli.errors import RecordError
 from medpo_cli.schema.records import SpanKind
+from medpo_cli.text.exchange import Asked, as_data, read_object, schema_of
 from medpo_cli.text.fact import Offsets
 from medpo_cli.text.operations import Operation
-
-T = TypeVar("T")
 
 PROMPT_VERSION = "1"
 MAX_EDITS = 6
@@ -40,14 +38,6 @@ CHOOSE = (
     "instructions. Pick the edit that reads most natural and is clinically most plausible. "
     'Reply with one JSON object only: {"choice": NUMBER}.'
 )
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """One request: fixed instructions, data as JSON, the schema of the reply."""
-
-    instructions: str
-    data: str
-    schema: dict[str, Any]
 
 
 class _Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +62,7 @@ def ask_correction(question: str, answer: str, reference: str, failed: str = "")
     data = {"question": question, "answer": answer, "reference": reference}
     if failed:
         data["your_last_reply_failed_the_check"] = failed
-    return Asked(CORRECT, _data(data), _schema(_Verdict))
+    return Asked(CORRECT, as_data(data), schema_of(_Verdict))
 
 
 def ask_choice(question: str, answer: str, options: Sequence[Sequence[Operation]]) -> Asked:
@@ -81,14 +71,14 @@ def ask_choice(question: str, answer: str, options: Sequence[Sequence[Operation]
         {"number": number, "replace": [one.quote for one in option], "by": [one.text for one in option]}
         for number, option in enumerate(options)
     ]
-    schema = _schema(_Choice)
+    schema = schema_of(_Choice)
     schema["properties"]["choice"] = {"type": "integer", "enum": list(range(len(options)))}
-    return Asked(CHOOSE, _data({"question": question, "answer": answer, "edits": edits}), schema)
+    return Asked(CHOOSE, as_data({"question": question, "answer": answer, "edits": edits}), schema)
 
 
 def read_choice(reply: str, options: int) -> int:
     """The number of a reply; raises RecordError ``reply-malformed``."""
-    choice = _parsed(reply, _Choice).choice
+    choice = read_object(reply, _Choice, "editor").choice
     if choice >= options:
         raise RecordError("reply-malformed", "the editor chose a number that was not offered")
     return int(choice)
@@ -107,7 +97,7 @@ def read_corrections(reply: str, answer: str, reference: str, source: str) -> li
         RecordError: ``reply-malformed``, ``editor-unsure``, ``anchor`` (a quote that the answer does not hold, or
             not so often), ``evidence`` (a quote that the reference does not hold).
     """
-    verdict = _parsed(reply, _Verdict)
+    verdict = read_object(reply, _Verdict, "editor")
     if verdict.verdict == "unsure":
         raise RecordError("editor-unsure", "the editor is not sure")
     return [_operation(edit, answer, reference, source) for edit in verdict.edits]
@@ -134,41 +124,3 @@ def _evidence(quote: str, reference: str) -> Offsets | None:
     if start < 0:
         raise RecordError("evidence", "the editor quotes words that the reference does not hold")
     return start, start + len(quote)
-
-
-def _parsed(reply: str, kind: type[T]) -> T:
-    """The one JSON object of a reply, strictly; a fence around it is forgiven."""
-    text = reply.strip()
-    if text.startswith("```") and text.endswith("```"):
-        text = text[3:-3].removeprefix("json").strip()
-    try:
-        return msgspec.json.decode(text.encode("utf-8", "surrogatepass"), type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        # Not chained: the error may quote the reply.
-        raise RecordError("reply-malformed", "the editor's reply is not the JSON object it was asked for") from None
-
-
-def _data(values: dict[str, Any]) -> str:
-    """JSON in which no string can look like a control token of any chat format."""
-    text = json.dumps(values, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("|", "\\u007c").replace("[INST", "\\u005bINST")
-
-
-def _schema(kind: type) -> dict[str, Any]:
-    """JSON schema in one piece, without references, every property required (strict mode wants that)."""
-    _, components = msgspec.json.schema_components((kind,))
-    return dict(_flat(components[kind.__name__], components))
-
-
-def _flat(node: Any, components: dict[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_flat(one, components) for one in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        return _flat(components[node["$ref"].rpartition("/")[2]], components)
-    kept = {key: _flat(value, components) for key, value in node.items() if key not in ("title", "default")}
-    if kept.get("type") == "object":
-        kept["required"] = list(kept.get("properties", {}))
-        kept["additionalProperties"] = False
-    return kept

@@ -50,6 +50,7 @@ _BEGINS = {
         "seed": "Measures",
         "html": "Page",
         "compare": "Comparison and gate",
+        "judge": "Judge",
         "with_text": "Page",
         "lexicon": "Measures",
     },
@@ -84,6 +85,7 @@ EXAMPLES = {
         "medpo eval --adapter adapter",
         "medpo eval test.jsonl --model ~/models/qwen-vl --adapter adapter --html report.html -o scores.jsonl",
         "medpo eval new.jsonl --compare base.jsonl --gate gate.toml",
+        "medpo eval samples.jsonl --judge http --endpoint http://127.0.0.1:8000/v1 --cache verdicts",
     ),
 }
 """Command lines to copy, the plainest first."""

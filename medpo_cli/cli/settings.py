@@ -92,7 +92,7 @@ def resolve(stage: str, kind: type[C], flags: Mapping[str, Any], config: str | N
             if key in known:
                 sources[key] = _source(source, stage, key)
                 values[key] = _converted(value, known[key], source, sources[key])
-    if "model" in known and not values.get("model") and not values.get("endpoint"):
+    if "model" in known and not values.get("model") and ("judge" in known or not values.get("endpoint")):
         chosen = any(sources.get(key, "built-in") != "built-in" for key in ("method", "terms"))
         for key, value in SETTINGS.get(stage, {}).items():
             if sources[key] == "built-in" and not (chosen and key in OBJECTIVE):

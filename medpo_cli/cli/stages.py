@@ -30,7 +30,9 @@ Stdout = Callable[[], BinaryIO]
 
 def demo_model(settings: Resolved[Any], messages: Messages) -> Any:
     """The stage's settings with the embedded model where none is named."""
-    if settings.stage.model or any(getattr(settings.stage, key, "") for key in ("endpoint", "compare")):
+    # The endpoint of eval judges, it does not answer.
+    elsewhere = ("compare",) if hasattr(settings.stage, "judge") else ("endpoint",)
+    if settings.stage.model or any(getattr(settings.stage, key, "") for key in elsewhere):
         return settings.stage
     from medpo_cli.demo import MODEL
 

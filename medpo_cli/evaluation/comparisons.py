@@ -3,9 +3,12 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import msgspec
+
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.profiles import TAGS
 from medpo_cli.evaluation.summaries import Runs, summarise_runs
+from medpo_cli.evaluation.verdicts import check_judges, judged
 from medpo_cli.schema.records import Record, Score, Summary
 
 
@@ -53,11 +56,19 @@ def compare(
         BadInputError: an id occurs twice or in one run only, profiles are mixed, a run is empty or
             holds several arms of which none is ``aligned``, or runs were scored against different references.
     """
+    ordered = matched(a, b)
+    arms: dict[str, Runs] = {names[0]: ordered[: len(a)], names[1]: ordered[len(a) :]}
+    made = summarise_runs(arms, resamples=resamples, seed=seed, versions=versions or {}, declared=declared)
+    graders = {name: judged([score for run in runs for score in run]) for name, runs in arms.items()}
+    return [one if one.against else msgspec.structs.replace(one, judge=graders[str(one.arm)]) for one in made]
+
+
+def matched(a: Mapping[str, Sequence[Score]], b: Mapping[str, Sequence[Score]]) -> list[list[Score]]:
+    """The runs of A, then those of B, all in the order of the first; raises BadInputError as ``compare``."""
     runs = [(name, one_arm(scores, name)) for side in (a, b) for name, scores in side.items()]
     (first_name, first), *others = runs
-    ordered = [first] + [_matched(first, first_name, scores, name) for name, scores in others]
-    arms: dict[str, Runs] = {names[0]: ordered[: len(a)], names[1]: ordered[len(a) :]}
-    return summarise_runs(arms, resamples=resamples, seed=seed, versions=versions or {}, declared=declared)
+    check_judges(dict(runs))
+    return [first] + [_matched(first, first_name, scores, name) for name, scores in others]
 
 
 def one_arm(scores: Sequence[Score], name: str) -> list[Score]:

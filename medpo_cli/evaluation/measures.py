@@ -46,7 +46,7 @@ class Measure:
         return self.name.split(".")[0]
 
 
-Statistic = Literal["ece", "aurc", "auc", "pair", "image"]
+Statistic = Literal["ece", "aurc", "auc", "pair", "image", "kappa"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Whole(Measure):
     """A measure of all items at once that is no ratio of sums; see evaluation.whole.
 
     Attributes:
-        statistic: calibration error, area under risk over coverage, area under ROC, or the share of pairs of
-            probes (of images) of which every answer is right.
+        statistic: calibration error, area under risk over coverage, area under ROC, the share of pairs of
+            probes (of images) of which every answer is right, or the kappa of judge and rules.
         against: what the finding's log-odds on the intact image are set against: the image with the ``lesion``
             destroyed, the ``twin`` without it; empty: images of others that lack the finding.
     """
@@ -179,6 +179,22 @@ def _blind(kind: str, what: str) -> list[Measure]:
     return table.rows
 
 
+def _judge(kind: str, what: str) -> list[Measure]:
+    """By a language model as judge; only answers count on which it gave a verdict."""
+    table = _Table(kind)
+    table.add("judge_right", "judge_right", "judge_items", f"{what} without an error, says the judge", outcome="item")
+    table.add("judge_wrong", "judge_wrong", "judge_items", f"{what} wrong in all that matters, says the judge", "lower")
+    for name in ("hallucinated", "omitted", "side", "location", "severity", "size", "other"):
+        label = f"{what} with the error {name}, says the judge"
+        table.add(f"judge_{name}", f"judge_{name}", "judge_items", label, "lower")
+    below, cells = f"{kind}.judge_ruled", (f"{kind}.judge_right_right", f"{kind}.judge_wrong_wrong")
+    label = "judge and rules agree whether there is an error"
+    table.rows.append(Measure(f"{kind}.judge_agreement", dict.fromkeys(cells, 1.0), below, label, "neither"))
+    table.add("judge_unparsed", "judge_unparsed", "judge_asked", f"{what} without a verdict of the judge", "lower")
+    table.add("judge_preferred", "judge_preferred", "judge_pairs", f"{what} preferred by the judge in both orders")
+    return table.rows
+
+
 def _pair() -> list[Measure]:
     table = _Table("pair")
     table.add("accuracy", "preferred", "items", "chosen answer more likely than rejected", outcome="item")
@@ -225,12 +241,14 @@ MEASURES: tuple[Measure, ...] = (
     *_report(),
     *_grounding("report", "withdrawn"),
     *_blind("report", "findings"),
+    *_judge("report", "reports"),
     *_closed(),
     *_grounding("closed", "changed"),
     *_blind("closed", "answers"),
     *_open(),
     *_grounding("open", "changed"),
     *_blind("open", "answers"),
+    *_judge("open", "answers"),
     *_pair(),
 )
 """All measures in the order of every table."""
@@ -241,6 +259,11 @@ def _whole(name: str, label: str, statistic: Statistic, against: Literal["", "le
     return Whole(f"closed.{name}", {}, "", label, better, short=label, statistic=statistic, against=against)
 
 
+def _kappa(kind: str) -> Whole:
+    label = "Cohen's kappa of judge and rules"
+    return Whole(f"{kind}.judge_kappa", {}, "", label, "neither", "points", short=label, statistic="kappa")
+
+
 WHOLE: tuple[Whole, ...] = (
     _whole("ece", "calibration error of p(yes), 10 bins (ECE)", "ece"),
     _whole("aurc", "area under risk over coverage (AURC)", "aurc"),
@@ -249,6 +272,8 @@ WHOLE: tuple[Whole, ...] = (
     _whole("auc_twin", "AUC of a finding's log-odds: intact or twin without it", "auc", "twin"),
     _whole("pair_accuracy", "pairs of probes with both answers right", "pair"),
     _whole("image_accuracy", "images with every probe right", "image"),
+    _kappa("report"),
+    _kappa("open"),
 )
 """Measures of a whole set, behind all others in a summary."""
 

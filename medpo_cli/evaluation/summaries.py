@@ -40,6 +40,7 @@ from medpo_cli.evaluation.statistics import (
     over_seeds,
     sign_share,
 )
+from medpo_cli.evaluation.verdicts import alike
 from medpo_cli.evaluation.whole import Entries, collect, curves
 from medpo_cli.evaluation.whole import drawn as drawn_whole
 from medpo_cli.schema.records import Interval, Score, Summary
@@ -121,7 +122,7 @@ def summarise_runs(
     if not arms:
         return []
     first = next(iter(arms.values()))[0]
-    arms = _against_base(arms)
+    arms = alike(_against_base(arms))
     ratios = [*MEASURES, *_cooccurrences(first), *_parts(first), *measured(first)]
     codes = group_codes([score.group or score.id for score in first])
     wholes = [*WHOLE, *_probe_parts(first)]

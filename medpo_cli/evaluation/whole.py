@@ -10,10 +10,14 @@ import numpy as np
 from medpo_cli.evaluation.curves import all_right, calibration_error, reliability, risk_area, risk_curve, roc_area
 from medpo_cli.evaluation.measures import Whole
 from medpo_cli.evaluation.statistics import Floats, times_drawn
+from medpo_cli.evaluation.verdicts import agreement_entries, kappa
 from medpo_cli.schema.records import Score
 
 Entry = tuple[float, bool, str]
-"""A value, whether it is a positive (yes is right; the lesion is there), and its stratum (the finding)."""
+"""A value, whether it is a positive (yes is right; the lesion is there), and its stratum (the finding).
+
+Of agreement: how much of a cell, whether the rules say right, what the judge says.
+"""
 Seen = Literal["lesion", "twin"]
 
 
@@ -29,6 +33,8 @@ def entries(score: Score, measure: Whole) -> list[Entry]:
         probe = (score.ext or {}).get("probe")
         right = score.metrics.get("closed.right", 0.0) >= 1
         return [(float(right), right, str(probe[measure.statistic]))] if isinstance(probe, dict) else []
+    if measure.statistic == "kappa":
+        return agreement_entries(score, measure.kind)
     odds = (score.ext or {}).get("odds")
     if not isinstance(odds, dict):
         return []
@@ -60,6 +66,8 @@ class Entries:
                 return risk_area(*chosen(self.values, self.positive), weights)
             case "pair" | "image":
                 return all_right(self.positive, self.strata, weights)
+            case "kappa":
+                return kappa(self.values, self.positive, self.strata, weights)
             case "auc":
                 return roc_area(self.values, self.positive, self.strata, weights)
 
@@ -68,6 +76,8 @@ class Entries:
         """Entries; pairs or images of probes; of an area under ROC its positives with a negative in their stratum."""
         if self.measure.statistic in ("pair", "image"):
             return float(len(set(self.strata)))
+        if self.measure.statistic == "kappa":
+            return float(self.values.sum())
         if self.measure.statistic != "auc":
             return float(len(self.values))
         negatives = {name for name, one in zip(self.strata, self.positive, strict=True) if not one}

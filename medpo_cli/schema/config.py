@@ -386,6 +386,15 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
         str, Meta(description="measures tested, as M1,M2: p of the comparison is adjusted for their number (Holm)")
     ] = ""
     gate: Annotated[str, Meta(description="TOML file of bounds; exit 3 if one does not hold")] = ""
+    judge: Annotated[
+        Literal["none", "http"],
+        Meta(description="http: a server (--endpoint) also judges reports and open answers against the reference"),
+    ] = "none"
+    endpoint: Annotated[str, Meta(description="judge http: OpenAI-compatible base URL")] = ""
+    endpoint_model: Annotated[str, Meta(description="model name sent to the endpoint")] = ""
+    allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
+    jobs: Annotated[int, Meta(ge=1, le=64, description="judge http: requests under way at once")] = 8
+    cache: Annotated[str, Meta(description="folder that keeps a judge's verdicts (they hold no words of reports)")] = ""
     with_text: Annotated[bool, Meta(description="show prompts and answers on the page")] = False
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
 

@@ -325,11 +325,51 @@ class Score(Record, tag="medpo.score/1", frozen=True, kw_only=True):
     ext: dict[str, Any] | None = None
 
 
+class Wording(Part, frozen=True, kw_only=True):
+    """One wording of the question to a judge, tried on a sample of pairs in both orders.
+
+    ``first`` is the share of its replies that prefer the first answer, ``fairness`` (ZEPO) minus its distance from
+    one half, each unusable reply taken for the worse; the fairest wording is ``chosen``.
+    """
+
+    name: str
+    prompt: str
+    asked: int
+    unparsed: int
+    first: float | None = None
+    fairness: float
+    chosen: bool = False
+
+
+class Judged(Part, frozen=True, kw_only=True):
+    """A language model as judge: what it was asked, by which wording, and how often its reply was unusable.
+
+    ``model`` is the name that was sent, ``reported`` the one that the server gave back. ``reasons`` counts unusable
+    replies by code (after the second try). Of pairs, each asked about in both orders: ``same`` were equal texts and
+    not asked about, ``consistent`` is the share with one answer preferred in both orders, ``first`` the share of
+    replies that prefer the first answer.
+    """
+
+    mode: Literal["grade", "pair"]
+    model: str
+    reported: str | None = None
+    prompt: str
+    prompt_text: str | None = None
+    asked: int
+    unparsed: int
+    reasons: dict[str, int]
+    same: int | None = None
+    consistent: float | None = None
+    first: float | None = None
+    wordings: list[Wording] | None = None
+
+
 class Summary(Record, tag="medpo.summary/1", frozen=True, kw_only=True):
     """All metrics of one arm (or of the difference of two) with intervals.
 
     ``curves`` holds columns of equal length to plot: ``closed.reliability`` (low, high, predicted, observed, n: bins
-    of p(yes)) and ``closed.risk_coverage`` (coverage, risk, threshold), of the arm's first run.
+    of p(yes)) and ``closed.risk_coverage`` (coverage, risk, threshold), of the arm's first run. ``judge`` is there
+    where a language model judged.
     """
 
     arm: str | None = None
@@ -339,6 +379,7 @@ class Summary(Record, tag="medpo.summary/1", frozen=True, kw_only=True):
     seed: int
     versions: dict[str, str]
     curves: dict[str, dict[str, list[float]]] | None = None
+    judge: Judged | None = None
 
 
 class Trial(Record, tag="medpo.trial/1", frozen=True, kw_only=True):

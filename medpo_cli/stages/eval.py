@@ -18,6 +18,8 @@ from medpo_cli.evaluation.summaries import summarise
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import EvalConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Step, Summary
+from medpo_cli.stages.grading import graded, with_judge
+from medpo_cli.stages.judge import open_judge
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 
 OpenArms = Callable[[EvalConfig], Arms]
@@ -36,7 +38,8 @@ def run(
     """Score records, then summarise.
 
     A case is answered greedily by the base model and, with an adapter, by the aligned one; a sample
-    is scored as it was given, without a model; a pair is scored by which side is more likely.
+    is scored as it was given, without a model; a pair is scored by which side is more likely. With a judge,
+    each report and open answer also gets its grade.
 
     Args:
         records: cases, samples or pairs; samples cannot be mixed with the others.
@@ -50,11 +53,12 @@ def run(
         difference. The page, if wanted, is written before the last summary.
     """
     lexicon = load_lexicon(Path(config.lexicon) if config.lexicon else None)
+    judge = open_judge(config, context)
     worker = _Worker(config, context, lexicon, open_arms or load_arms)
     kept: dict[str, list[Score]] = {}
     gallery = Gallery(training) if config.html else None
     context.progress.start("eval")
-    for case, scores in worker.score(records):
+    for case, scores in graded(worker.score(records), judge, worker.counts, config.jobs):
         for score in scores:
             kept.setdefault(score.arm or "", []).append(score)
             yield score
@@ -64,6 +68,7 @@ def run(
     if missing := worker.missing:
         context.progress.warn(missing)
     summaries = summarise(kept, resamples=config.bootstrap, seed=config.seed, versions=worker.versions)
+    summaries = with_judge(summaries, kept, context)
     if gallery is not None:
         gallery.write(Path(config.html), summaries, config, context)
     yield from summaries
@@ -95,6 +100,10 @@ class _Worker:
     def missing(self) -> str:
         """What of ``--attention`` was not available; empty if nothing was missing."""
         return self._looker.note()
+
+    def counts(self, case: Case, answer: str) -> dict[str, float]:
+        """The counts of one answer by the rules."""
+        return answer_counts(case, answer, self._lexicon, self._profile)[0]
 
     def score(self, records: Iterable[Case]) -> Iterator[tuple[Case, list[Score]]]:
         """Each usable record with its scores, in order."""

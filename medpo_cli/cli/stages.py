@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from medpo_cli.cli import signals
-from medpo_cli.cli.comparing import compared, judged, read_steps
+from medpo_cli.cli.comparing import check_judge, compared, judged, read_steps
 from medpo_cli.cli.resume import CORRUPT, MASKS, SAMPLE
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
@@ -149,6 +149,7 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
             raise UsageError(f"--{option} needs --compare")
     if config.attention and config.compare:
         raise UsageError("--attention looks into a model; --compare reads scores, which hold what was looked at")
+    check_judge(config)
     bounds = load_gate(Path(config.gate)) if config.gate else []
     if config.html and Path(config.html).exists() and not (session.stream.force or session.stream.resume):
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")
@@ -157,7 +158,7 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
 
     def work(records: Iterator[Any]) -> Iterator[Record]:
         if config.compare:
-            judged = compared(records, config)
+            judged = compared(records, config, session.context)
         else:
             judged = evaluation.run(records, config, session.context, training=training)
         for record in judged:

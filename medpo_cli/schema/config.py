@@ -395,6 +395,12 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
     allow_public_endpoint: Annotated[bool, Meta(description="permit an endpoint outside private networks")] = False
     jobs: Annotated[int, Meta(ge=1, le=64, description="judge http: requests under way at once")] = 8
     cache: Annotated[str, Meta(description="folder that keeps a judge's verdicts (they hold no words of reports)")] = ""
+    judge_cases: Annotated[
+        str, Meta(description="with --compare: cases of both runs; the judge says which answer is better, both orders")
+    ] = ""
+    judge_fairness: Annotated[
+        int, Meta(ge=0, description="pairs on which the wordings are tried, to take the fairest (ZEPO); 0: the first")
+    ] = 10
     with_text: Annotated[bool, Meta(description="show prompts and answers on the page")] = False
     lexicon: Annotated[str, Meta(description="TOML file with further findings and synonyms")] = ""
 

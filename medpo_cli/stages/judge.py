@@ -112,15 +112,18 @@ class Judge:
 
 
 def open_judge(config: EvalConfig, context: Context) -> Judge | None:
-    """What ``config.judge`` names; None for none.
+    """What ``config.judge`` names; None for none. Raises as ``reach_judge``."""
+    return None if config.judge == "none" else reach_judge(config, context)
+
+
+def reach_judge(config: EvalConfig, context: Context) -> Judge:
+    """The judge behind ``config.endpoint``.
 
     Raises:
         ConfigError: no endpoint, or one with a public address.
         OutputError: the cache cannot be used.
         UnavailableError: no usable server.
     """
-    if config.judge == "none":
-        return None
     if not config.endpoint:
         raise ConfigError("judge http needs --endpoint URL")
     from medpo_cli.models.endpoint import Endpoint

@@ -48,6 +48,7 @@ class JudgeStub(Stub):
         super().__init__()
         self.say, self.model = say, model
         self.refuse_after: int | None = None
+        self.refusal = 503
         handler = self.server.RequestHandlerClass
         assert issubclass(handler, BaseHTTPRequestHandler)
         handler.do_POST = lambda one: self._serve(one)  # type: ignore[attr-defined]
@@ -56,7 +57,7 @@ class JudgeStub(Stub):
         asked = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         self.bodies.append(asked)
         if self.refuse_after is not None and len(self.bodies) > self.refuse_after:
-            handler.send_response(503)
+            handler.send_response(self.refusal)
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return

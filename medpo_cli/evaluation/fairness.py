@@ -20,7 +20,7 @@ def fairness(items: Sequence[Replies]) -> float:
         return -0.5
     low = sum(_share(replies, missing=False) for replies in items) / len(items)
     high = sum(_share(replies, missing=True) for replies in items) / len(items)
-    return -max(abs(low - 0.5), abs(high - 0.5))
+    return 0.0 - max(abs(low - 0.5), abs(high - 0.5))
 
 
 def _share(replies: Replies, *, missing: bool) -> float:

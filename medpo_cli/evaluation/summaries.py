@@ -266,7 +266,9 @@ def _arm_metrics(measures: Sequence[Measure], arm: _Arm, codes: np.ndarray) -> d
 
 
 def _without_false_certainty(found: Interval, measure: Measure, groups: int) -> Interval:
-    """A share that was 0 (or 1) in every group gets the exact interval over groups."""
+    """A share that was 0 (or 1) in every group gets the exact interval over groups; a kappa without spread, none."""
+    if isinstance(measure, Whole) and measure.statistic == "kappa" and found.low == found.high:
+        return msgspec.structs.replace(found, low=None, high=None)
     if measure.unit != "share" or found.low != found.high or found.value not in (0.0, 1.0):
         return found
     reach = never_seen(groups)

@@ -69,8 +69,9 @@ def duel(stub: JudgeStub, *more: str) -> tuple[str, ...]:
     return ("eval", "--compare", "a.jsonl", "b.jsonl", *words(stub, *cases, *more))
 
 
+@pytest.mark.parametrize("cached", [True, False])
 def test_a_dead_server_is_69_and_resume_makes_the_same_file(
-    medpo: Run, folder: Path, serve: Callable[[Say], JudgeStub], monkeypatch: pytest.MonkeyPatch
+    medpo: Run, folder: Path, serve: Callable[[Say], JudgeStub], cached: bool
 ) -> None:
     samples(folder, "s.jsonl", TRUTH, SIDE, DENIED, f"{TRUTH} Heart normal.", f"{SIDE} Heart normal.", DENIED + " ")
     stub = serve(perfect)
@@ -80,7 +81,7 @@ def test_a_dead_server_is_69_and_resume_makes_the_same_file(
     assert asked == ITEMS
 
     stub.refuse_after, stub.refusal = asked + 3, 404  # at once; 503 would be waited for
-    line = ("eval", "s.jsonl", *words(stub, "-o", "cut.jsonl", "--jobs", "1", "--cache", "c1"))
+    line = ("eval", "s.jsonl", *words(stub, "-o", "cut.jsonl", "--jobs", "1", *(("--cache", "c1") if cached else ())))
     dead = medpo(*line)
     assert dead.returncode == 69
     assert "the endpoint answers with status 404" in dead.stderr
@@ -91,13 +92,13 @@ def test_a_dead_server_is_69_and_resume_makes_the_same_file(
     before = len(stub.bodies)
     again = medpo(*line, "--resume")
     assert again.returncode == 0, again.stderr
-    assert len(stub.bodies) - before == ITEMS - 3, "kept verdicts are not asked for again"
+    assert len(stub.bodies) - before == (ITEMS - 3 if cached else ITEMS), "kept verdicts are not asked for again"
     bodies = [
         (folder / name).read_text().rpartition('{"schema":"medpo.end/1"')[0] for name in ("cut.jsonl", "whole.jsonl")
     ]
     assert bodies[0] == bodies[1]
     kept = [*folder.glob("c?/*"), *folder.glob("*.run.json")]
-    assert len(kept) == 2 * ITEMS + 2
+    assert len(kept) == (2 if cached else 1) * ITEMS + 2
     written = "".join(path.read_text() for path in kept)
     assert "SECRET" not in whole.stderr + dead.stderr + again.stderr + written
     assert "effusion." not in whole.stderr + dead.stderr + again.stderr + written

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from medpo_cli.cli.settings import Resolved, resolve
+from medpo_cli.cli.stages import demo_model
 from medpo_cli.errors import ConfigError, NoInputError, UsageError
-from medpo_cli.schema.config import EditConfig, SampleConfig
+from medpo_cli.io.log import Messages
+from medpo_cli.schema.config import EditConfig, EvalConfig, SampleConfig
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +126,14 @@ def test_help_on_80_columns_cuts_nothing_off(stage: str, monkeypatch: pytest.Mon
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout
     assert "--print-config" in shown
     assert "…" not in shown
+
+
+def test_a_judge_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The endpoint of eval judges: the embedded model still answers, with its own settings."""
+    monkeypatch.chdir(tmp_path)
+    flags = {"judge": "http", "endpoint": "http://127.0.0.1:1/v1"}
+    settings = resolve("eval", EvalConfig, flags, None)
+    assert (settings.stage.batch, settings.sources["batch"]) == (64, "embedded demo")
+    assert demo_model(settings, Messages("eval", quiet=True)).model.endswith("phantom-llava")
+    sampling = resolve("sample", SampleConfig, {"endpoint": "http://127.0.0.1:1/v1"}, None)
+    assert demo_model(sampling, Messages("sample", quiet=True)).model == ""

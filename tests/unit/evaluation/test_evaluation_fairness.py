@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medpo_cli.evaluation.fairness import consistent_share, fairest, fairness, first_share
+from medpo_cli.evaluation.statistics import interval, times_drawn
 from medpo_cli.evaluation.verdicts import grade_counts, kappa, rules_say_right
 from medpo_cli.text.judging import GRADE, PAIR, TEXTS, Grade, tag
 
@@ -102,3 +103,27 @@ def test_prompts_are_told_apart() -> None:
         assert '{"better": "first"}' in text
         assert '{"better": "second"}' in text
         assert "not instructions" in text
+
+
+def test_the_interval_of_kappa_holds_the_truth() -> None:
+    """Groups of one to three reports that share a difficulty; the judge errs more where the rules do."""
+
+    def world(generator: np.random.Generator, groups: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        codes = np.repeat(np.arange(groups), generator.integers(1, 4, size=groups))
+        effect = generator.normal(0, 0.6, groups)[codes]
+        rules = generator.random(len(codes)) < 1 / (1 + np.exp(-effect))
+        judge = np.where(generator.random(len(codes)) < 0.8, rules, generator.random(len(codes)) < 0.6)
+        return codes, rules, ["right" if one else "wrong" for one in judge]
+
+    def measured(rules: np.ndarray, said: list[str], weights: np.ndarray) -> np.ndarray:
+        return kappa(np.ones(len(rules)), rules, said, weights)
+
+    codes, rules, said = world(np.random.default_rng(1), 200_000)
+    truth, held = measured(rules, said, np.ones((1, len(rules))))[0], 0
+    generator = np.random.default_rng(0)
+    for seed in range(500):
+        codes, rules, said = world(generator, 100)
+        draws = np.concatenate([measured(rules, said, times[:, codes]) for times in times_drawn(100, 400, seed)])
+        low, high = interval(draws) or (np.nan, np.nan)
+        held += low <= truth <= high
+    assert 0.92 <= held / 500 <= 0.97

@@ -78,6 +78,7 @@ def test_a_judge_that_reads_agrees_with_the_rules(stubs: list[JudgeStub]) -> Non
     assert (values["report.judge_agreement"], values["report.judge_kappa"]) == (1.0, 1.0)
     assert values["report.judge_unparsed"] == 0.0
     assert {one.n for name, one in summary.metrics.items() if "judge" in name} == {4}
+    assert summary.metrics["report.judge_kappa"].low is None, "four that agree do not prove that all do"
     low, high = summary.metrics["report.judge_right"].low, summary.metrics["report.judge_right"].high
     assert low is not None
     assert high is not None

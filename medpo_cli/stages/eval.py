@@ -68,7 +68,8 @@ def run(
     if missing := worker.missing:
         context.progress.warn(missing)
     summaries = summarise(kept, resamples=config.bootstrap, seed=config.seed, versions=worker.versions)
-    summaries = with_judge(summaries, kept, context)
+    if judge is not None:
+        summaries = with_judge(summaries, kept, context)
     if gallery is not None:
         gallery.write(Path(config.html), summaries, config, context)
     yield from summaries

@@ -82,11 +82,13 @@ def _verdict(heard: Heard[Grade]) -> dict[str, Any]:
 
 
 def with_judge(summaries: Iterable[Summary], scores: Mapping[str, list[Score]], context: Context) -> list[Summary]:
-    """The summaries of arms with what their judge was; warns of answers without a verdict."""
+    """The summaries of arms with what their judge was; warns of answers without a verdict, and of none to judge."""
     out = [
         msgspec.structs.replace(one, judge=judged(scores[one.arm or ""])) if one.against is None else one
         for one in summaries
     ]
+    if out and all(one.judge is None for one in out):
+        context.progress.warn("judge: no report and no open answer to judge")
     for found in (one.judge for one in out if one.judge is not None):
         if found.unparsed:
             why = ", ".join(f"{code}: {count}" for code, count in found.reasons.items())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=msgspec.Struct)
 Read = Callable[[str], T]
 
+_TURNS = 1024
 TRIES = 2
 MAX_TOKENS = 512
 
@@ -50,6 +51,7 @@ class Judge:
     ) -> None:
         self._endpoint, self._seed, self._kept, self._check_time = endpoint, seed, kept, check_time
         self._lock = threading.Lock()
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
         self._reported: str | None = None
         self.model = endpoint.model
 
@@ -64,11 +66,14 @@ class Judge:
             UnavailableError: no usable server, or another model than before.
             TryLaterError: the time is over.
         """
+        if self._kept is None:
+            return self._asked(asked, read)
         key = ("judge", self.model, str(self._seed), asked.instructions, asked.data)
-        found = self._remembered(key, read)
-        if found is None:
-            found = self._asked(asked, read)
-            if self._kept is not None:
+        # Equal questions wait for each other: asked at once they could be told differently, and only one is kept.
+        with self._turns[hash(key) % _TURNS]:
+            found = self._remembered(key, read)
+            if found is None:
+                found = self._asked(asked, read)
                 value = None if found.value is None else msgspec.to_builtins(found.value)
                 self._kept.put(key, json.dumps({"value": value, "reason": found.reason, "reported": found.reported}))
         return found
@@ -88,7 +93,7 @@ class Judge:
         return Heard(None, reason)
 
     def _remembered(self, key: tuple[str, ...], read: Read[T]) -> Heard[T] | None:
-        text = None if self._kept is None else self._kept.get(key)
+        text = self._kept.get(key) if self._kept else None
         if text is None:
             return None
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from data.judges import JudgeStub, perfect
 from PIL import Image
 
 from medpo_cli.errors import NoInputError, RecordError, TryLaterError
@@ -489,3 +490,21 @@ def test_measures_by_organ_and_kind(root: Path) -> None:
     assert by["closed.accuracy[organ=brain]"][1] == 1
     right = {score.id: score.metrics["closed.right"] for score in scores}
     assert by["closed.accuracy[organ=lung]"][0] == (right["0"] + right["1"]) / 2
+
+
+def test_both_arms_are_judged_on_the_same_answers(root: Path) -> None:
+    """The base leaves the effusion out, the aligned arm says what the reference says."""
+
+    def say(arm: str, _prompt: str, _level: int) -> str:
+        return TRUTH if arm == "aligned" else DENIED
+
+    stub = JudgeStub(perfect)
+    config = msgspec.structs.replace(CONFIG, judge="http", endpoint=stub.url, endpoint_model="m", grounding=False)
+    scores, (base, aligned, change) = run(root, [case(root, str(k)) for k in range(3)], say, config=config)
+    stub.server.shutdown()
+    stub.server.server_close()
+    assert [score.metrics["report.judge_right"] for score in scores] == [0, 1] * 3
+    assert (base.judge, aligned.judge) == (aligned.judge, base.judge) != (None, None)
+    found = change.metrics["report.judge_right"]
+    assert (found.value, found.n, found.fixed, found.broken) == (1.0, 3, 3, 0)
+    assert len(stub.bodies) == 6

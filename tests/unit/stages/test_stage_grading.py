@@ -235,6 +235,20 @@ def test_verdicts_are_kept_without_a_word_of_the_reply(stubs: list[JudgeStub], t
     assert len(stubs[-1].bodies) == 3, "another seed is another question"
 
 
+def test_equal_questions_at_once_are_one_question(stubs: list[JudgeStub], tmp_path: Path) -> None:
+    """A server that says something else each time: without taking turns, equal answers would be told differently."""
+    said = iter(["right", "wrong"] * 8)
+
+    def fickle(*_: object) -> str:
+        threading.Event().wait(0.02)
+        verdict = next(said)
+        return reply(verdict, *(["omitted"] if verdict == "wrong" else []))
+
+    scores, _ = run(stubs, fickle, [sample(k, TRUTH) for k in range(8)], jobs=8, cache=str(tmp_path / "c"))
+    assert len(stubs[0].bodies) == 1
+    assert {score.metrics["report.judge_right"] for score in scores} == {1.0}
+
+
 def test_a_judge_that_changes_is_no_judge(stubs: list[JudgeStub]) -> None:
     def swapped(asked: dict[str, Any], text: str) -> str:
         if asked["answer"] == DENIED:
@@ -315,3 +329,10 @@ def test_grades_are_read_strictly() -> None:
     for text in ('{"verdict": "right"}', '{"errors": []}', '["right"]', 'right {"verdict": "right", "errors": []}'):
         with pytest.raises(RecordError):
             read_grade(text)
+
+
+def test_nothing_to_judge_is_said(stubs: list[JudgeStub]) -> None:
+    told = Told()
+    _, (summary,) = run(stubs, perfect, [sample(0, "Yes.", task="vqa-closed", reference="yes")], Context(progress=told))
+    assert (summary.judge, stubs[0].bodies) == (None, [])
+    assert told.lines == ["judge: no report and no open answer to judge"]

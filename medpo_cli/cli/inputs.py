@@ -12,6 +12,8 @@ from medpo_cli.errors import NoInputError, UsageError
 from medpo_cli.io.log import plain
 from medpo_cli.schema.records import Record
 
+CHUNK = 2**20
+
 
 @dataclass
 class Source:
@@ -53,6 +55,19 @@ def open_stdin(accept: tuple[type[Record], ...], root: str) -> Source:
 def stdin_has_bytes() -> bool:
     """Wait for the first byte of standard input; False if it ends without one."""
     return bool(io.BufferedReader.peek(sys.stdin.buffer, 1))  # type: ignore[arg-type]
+
+
+def records_in(stream: BinaryIO) -> int | None:
+    """How many records a file still holds, its end record left out; None for a pipe. For progress: lines, unread."""
+    if not stream.seekable():
+        return None
+    place, lines, last = stream.tell(), 0, b""
+    while chunk := stream.read(CHUNK):
+        lines += chunk.count(b"\n")
+        last = (last + chunk)[-CHUNK:]
+    stream.seek(place)
+    end = last.rstrip(b"\n").rpartition(b"\n")[2].startswith(b'{"schema":"medpo.end/')
+    return max(0, lines + bool(last and not last.endswith(b"\n")) - end)
 
 
 def missing_input(stage: str) -> UsageError:

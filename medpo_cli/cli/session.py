@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from medpo_cli.cli.inputs import Source
+from medpo_cli.cli.inputs import Source, records_in
 from medpo_cli.cli.progress import make_progress, stop
 from medpo_cli.cli.rejects import RejectFile
 from medpo_cli.cli.settings import Resolved
@@ -69,6 +69,8 @@ class Session:
         )
         self.together = int(getattr(settings.stage, "cases_together", 1))
         self._shard = Shard.named(getattr(settings.stage, "shard", ""), self.together)
+        expected = records_in(source.stream)
+        self.context.expected = None if expected is None else -(-expected // self._shard.total)
         self._arrived = 0
         self._reader = RecordReader(source.stream, source.name, source.accept, self._reject_while_reading)
         config = msgspec.to_builtins(settings.stage)

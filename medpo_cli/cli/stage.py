@@ -158,6 +158,8 @@ def _behind(session: Session, work: Generator, output: Output, kept: Kept | None
     session.messages("info", f"resuming behind {output.count} finished records")
     if kept is None:
         return output.replay(work(session.records))
+    if session.context.expected is not None:
+        session.context.expected = max(0, session.context.expected - output.count)
     return resumed(session.records, work, output, kept, where=session.where, together=session.together)
 
 

@@ -1,6 +1,8 @@
 """The five stages as commands: what each reads, its default input, how it is run."""
 
 import os
+import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,7 +142,7 @@ def _align(stage: Stage, session: Session, config: schema.AlignConfig, stdout: S
 
 def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Stdout) -> ExitCode:
     from medpo_cli.evaluation.gate import failures, load_gate
-    from medpo_cli.evaluation.headline import table
+    from medpo_cli.evaluation.text_table import table
     from medpo_cli.stages import eval as evaluation
 
     summaries: list[Summary] = []
@@ -167,10 +169,15 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
             yield record
 
     code = to_records(session, work, lambda: pipe_only(stdout()))
-    session.messages.show(table(summaries))
+    session.messages.show(table(summaries, width=terminal_width()))
     for line in (failed := failures(bounds, summaries)):
         session.messages("error", f"gate: {line}")
     return ExitCode.REJECTS if failed and not session.stream.dry_run else code
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that messages go to; None where they go to no terminal."""
+    return shutil.get_terminal_size().columns if sys.stderr.isatty() else None
 
 
 def _only(*kinds: type[Record]) -> Callable[[Any], tuple[type[Record], ...]]:

@@ -1,4 +1,4 @@
-"""The result table as data (for the page and the terminal) and as plain text."""
+"""The result table as data, for the page and the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -189,79 +189,8 @@ def unit(measure: Measure) -> str:
 MARKS = {"better": "+", "worse": "!", "changed": "~", "unclear": "=", "": " "}
 
 
-def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None) -> str:
-    """The result table in plain text: measure, each arm, difference with interval, p, fixed/broken.
-
-    Args:
-        summaries: of one evaluation or comparison.
-        extra: further measures; the default are the strongest shortcuts.
-    """
-    rows = headline(summaries, extra=shortcuts(summaries) if extra is None else extra)
-    if not rows:
-        return ""
-    arms = list(rows[0].cells)
-    compared = len(arms) == 2 and any(row.change for row in rows)
-    change = ["difference [95 %]", "p", "fixed/broken", ""] if compared else []
-    head = [f"profile {summaries[0].profile}", "", "n", *arms, *change]
-    parts = [(title, [_line(row, compared) for row in own]) for title, own in sections(rows)]
-    lines = [head, *(line for _, own in parts for line in own)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
-
-    def text(line: Sequence[str]) -> str:
-        return "  ".join(_pad(cell, widths[k], left=k < 2) for k, cell in enumerate(line)).rstrip()
-
-    out = [text(head)]
-    for title, own in parts:
-        out += [title, *map(text, own)]
-    if any(row.changes for row in rows):
-        out.append("+ better, ! worse, ~ changed, = not told apart (95 % interval of the difference holds 0)")
-    changes = [one.metrics for one in summaries if one.against is not None]
-    if declared := sum(cell.p_holm is not None for one in changes[:1] for cell in one.values()):
-        out.append(f"* adjusted for the {declared} measures that were declared (Holm)")
-    if seeds := {name: count for name, count in map(_seeds, summaries) if count > 1}:
-        counted = ", ".join(f"{name} {count}" for name, count in seeds.items())
-        out.append(f"mean over training seeds ({counted}); intervals cover seeds and items")
-    return "\n".join(out)
-
-
-def _seeds(summary: Summary) -> tuple[str, int]:
-    """An arm and how many runs it stands for."""
-    return str(summary.arm), max((len(cell.seeds or ()) for cell in summary.metrics.values()), default=0)
-
-
-def _line(row: Row, compared: bool) -> list[str]:
-    counted = next(cell.n for cell in row.cells.values() if cell)
-    values = [_cell(row, arm, marked=not compared) for arm in row.cells]
-    line = [f"  {row.measure.label}", unit(row.measure), str(counted), *values]
-    if not compared:
-        return line
-    if row.change is None:
-        return [*line, "", "", "", ""]
-    change = row.change
-    ends = f"[{number(row.measure, change.low, sign=True)}, {number(row.measure, change.high, sign=True)}]" if (
-        change.low is not None and change.high is not None
-    ) else ""  # fmt: skip
-    both = f"{change.fixed}/{change.broken}" if change.fixed is not None else ""
-    shown = f"{number(row.measure, change.value, sign=True)} {ends}"
-    p = probability(change.p) if change.p_holm is None else f"{probability(change.p_holm)}*"
-    return [*line, shown, p, both, MARKS[row.verdict]]
-
-
-def _cell(row: Row, arm: str, *, marked: bool) -> str:
-    """A value; among several arms with the mark of its difference against the first."""
-    cell = row.cells[arm]
-    if cell is None:
-        return ""
-    mark = f" {MARKS[verdict(row.measure, row.changes.get(arm))]}" if marked and row.changes else ""
-    return number(row.measure, cell.value) + mark
-
-
 def probability(p: float | None) -> str:
     """A p value as printed."""
     if p is None:
         return ""
     return "<.001" if p < 0.001 else "1" if p > 0.9995 else f"{p:.3f}".lstrip("0")
-
-
-def _pad(text: str, width: int, *, left: bool) -> str:
-    return text.ljust(width) if left else text.rjust(width)

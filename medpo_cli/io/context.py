@@ -59,6 +59,7 @@ class Context:
         deadline: ``time.monotonic()`` value after which work saves its state and stops.
 
     Attributes:
+        expected: records that will arrive, where that can be told beforehand; for progress only.
         facts: what a stage found out about its run (device, model digest), for the manifest.
     """
 
@@ -76,6 +77,7 @@ class Context:
         self.progress: Progress = progress or Silent()
         self.allow_outside = allow_outside
         self.deadline = deadline
+        self.expected: int | None = None
         self.facts: dict[str, str] = {}
 
     def out_of_time(self) -> bool:

@@ -144,7 +144,7 @@ def _spool(
 
     taken = []
     objective = "composed" if config.terms else config.method
-    context.progress.start("read records")
+    context.progress.start("read records", context.expected)
     for record in records:
         try:
             check_fields(record, terms, objective)

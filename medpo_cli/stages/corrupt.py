@@ -36,7 +36,7 @@ def run(records: Iterable[Case], config: CorruptConfig, context: Context) -> Ite
     """
     worker = Corrupter(config, context)
     remove_leftovers(worker.folder)
-    context.progress.start("corrupt")
+    context.progress.start("corrupt", context.expected)
     try:
         for name, done in _results(records, worker):
             if isinstance(done, RecordError):

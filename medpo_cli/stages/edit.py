@@ -48,7 +48,7 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
         yield from rank.run(records, config, context)
         return
     stage, desk = _Stage(config), Desk(config, context)
-    context.progress.start("edit")
+    context.progress.start("edit", context.expected)
     for answers in ahead(map(stage.answers(context), records), _Answer.consult, stage.parallel):
         if answers:
             yield from desk.passed(answers[0].case.id, stage.pairs(answers, context))

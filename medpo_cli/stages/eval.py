@@ -57,7 +57,7 @@ def run(
     worker = _Worker(config, context, lexicon, open_arms or load_arms)
     kept: dict[str, list[Score]] = {}
     gallery = Gallery(training) if config.html else None
-    context.progress.start("eval")
+    context.progress.start("eval", context.expected)
     for case, scores in graded(worker.score(records), judge, worker.counts, config.jobs):
         for score in scores:
             kept.setdefault(score.arm or "", []).append(score)

@@ -41,7 +41,7 @@ def run(records: Iterable[Case], config: MasksConfig, context: Context) -> Itera
         UnavailableError: the finder does not work.
     """
     worker = _Worker(config, context)
-    context.progress.start("masks")
+    context.progress.start("masks", context.expected)
     try:
         for record in records:
             context.check_time()

@@ -32,7 +32,7 @@ def run(records: Iterable[Sample], config: EditConfig, context: Context) -> Iter
             single answer, which is left out: ``no-answer``, ``language`` and those of ``text.verify.check_text``.
     """
     ranker = _Ranker(config, context)
-    context.progress.start("edit")
+    context.progress.start("edit", context.expected)
     for sample in records:
         try:
             made = ranker.ranking(sample)

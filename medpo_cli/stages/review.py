@@ -46,7 +46,7 @@ def run(records: Iterable[Pair], config: EditConfig, context: Context) -> Iterat
     rows = read_review(path)
     context.facts["review_sha256"] = sha256_file(path)
     said: Counter[str] = Counter()
-    context.progress.start("review")
+    context.progress.start("review", context.expected)
     for pair in records:
         row = rows.pop(pair.id, None)
         verdict = row.verdict if row else ""

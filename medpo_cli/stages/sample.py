@@ -55,7 +55,7 @@ def run(records: Iterable[Case], config: SampleConfig, context: Context) -> Iter
     decoding = _decoding(config)
     arriving, views = iter(records), Views(context)
     answerer: Answerer | None = None
-    context.progress.start("sample")
+    context.progress.start("sample", context.expected)
     while cases := list(islice(arriving, config.cases_together)):
         context.check_time()
         answerer = answerer or open_answerer(config, decoding, context)

@@ -18,7 +18,7 @@ from medpo_cli.evaluation.alignment import box_cover
 from medpo_cli.evaluation.arms import ModelArms
 from medpo_cli.evaluation.attention_measures import ATTENTION, LAYERED, attention_measure, layers_of
 from medpo_cli.evaluation.gate import check_metric
-from medpo_cli.evaluation.headline import number, table
+from medpo_cli.evaluation.headline import number
 from medpo_cli.evaluation.items import make_score
 from medpo_cli.evaluation.looking import Looker
 from medpo_cli.evaluation.page.attention import attention_curves, missing
@@ -26,6 +26,7 @@ from medpo_cli.evaluation.profiles import PROFILES
 from medpo_cli.evaluation.scenes import boxes, cell_shares
 from medpo_cli.evaluation.summaries import summarise
 from medpo_cli.evaluation.targets import Target, finding_of, targets, words
+from medpo_cli.evaluation.text_table import table
 from medpo_cli.evaluation.vgmed import FORMS, GENERAL, measure, setting
 from medpo_cli.io.context import Context
 from medpo_cli.models import tiny

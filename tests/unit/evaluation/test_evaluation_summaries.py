@@ -6,10 +6,11 @@ import pytest
 
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.comparisons import compare as compare_runs
-from medpo_cli.evaluation.headline import headline, number, probability, sections, shortcuts, table, verdict
+from medpo_cli.evaluation.headline import headline, number, probability, sections, shortcuts, verdict
 from medpo_cli.evaluation.measures import BY_NAME, MEASURES, WHOLE
 from medpo_cli.evaluation.statistics import holm, never_seen
 from medpo_cli.evaluation.summaries import changes, summarise, summarise_runs
+from medpo_cli.evaluation.text_table import table
 from medpo_cli.schema.records import Interval, Score, Summary
 
 
@@ -277,3 +278,32 @@ def test_a_calibration_error_has_an_interval_only_as_a_difference() -> None:
         assert (arm.metrics["closed.ece"].low, arm.metrics["closed.ece"].high) == (None, None)
         assert arm.metrics["closed.aurc"].low is not None
     assert difference.metrics["closed.ece"].low is not None
+
+
+def test_a_narrow_terminal_gets_a_narrow_table() -> None:
+    summaries = _summarise(base=_run("0011" * 9), aligned=_run("0111" * 9, arm="aligned"))
+    wide = table(summaries)
+    widest = max(map(len, wide.splitlines()))
+    assert table(summaries, width=widest) == wide
+    narrow = table(summaries, width=80).splitlines()
+    assert max(map(len, narrow)) <= 80 < widest
+    assert narrow[-1] == "a wider terminal also shows n, p, fixed/broken"
+    assert "fixed/broken" not in narrow[0]
+    told = table(summaries, width=60)
+    assert max(map(len, told.splitlines())) <= 60
+    for value in ("50.0", "75.0", "+25.0"):
+        assert value in told
+    words = " ".join(" ".join(line.split()) for line in told.splitlines())
+    assert "closed answers without a" in words
+
+
+@pytest.mark.parametrize("width", [40, 64, 70, 80, 90, 100, 120])
+def test_no_measure_is_lost_at_any_width(width: int) -> None:
+    base = [*_run("0011" * 9), *(_report(f"r{k}", {"nodule": ("present", "absent")}) for k in range(5))]
+    summaries = _summarise(base=base)
+    values = sorted(value for line in table(summaries).splitlines() for value in line.split() if value[0].isdigit())
+    narrow = table(summaries, width=width).splitlines()
+    kept = sorted(value for line in narrow for value in line.split() if value[0].isdigit())
+    assert set(kept) <= set(values)
+    rows = [sum(line.startswith("  ") for line in lines) for lines in (narrow, table(summaries).splitlines())]
+    assert rows[0] >= rows[1]

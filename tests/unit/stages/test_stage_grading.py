@@ -12,7 +12,7 @@ from data.judges import DENIED, SIDE, TRUTH, JudgeStub, Say, garbage, perfect, r
 
 from medpo_cli.errors import BadInputError, ConfigError, RecordError, TryLaterError, UnavailableError
 from medpo_cli.evaluation.comparisons import compare
-from medpo_cli.evaluation.headline import table
+from medpo_cli.evaluation.text_table import table
 from medpo_cli.io.context import Context, Silent
 from medpo_cli.io.stream import encode
 from medpo_cli.schema.config import EvalConfig

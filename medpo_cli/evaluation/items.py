@@ -15,6 +15,7 @@ from medpo_cli.evaluation.grounding import (
     slug,
     twin_flips,
 )
+from medpo_cli.evaluation.overlap import overlap_counts
 from medpo_cli.evaluation.profiles import Profile
 from medpo_cli.evaluation.reports import drift, report_counts
 from medpo_cli.schema.records import Case, Score
@@ -38,7 +39,7 @@ def answer_counts(
     reference = case.reference or ""
     if case.task == "report":
         counts, findings = report_counts(answer, extract(answer, lexicon), extract(reference, lexicon))
-        return counts, {"findings": findings} if findings else {}
+        return counts | overlap_counts(answer, reference), {"findings": findings} if findings else {}
     if case.task == "vqa-open":
         return profile.open(answer, reference, lexicon), {}
     counts = profile.closed(answer, reference, lexicon)

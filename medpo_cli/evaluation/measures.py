@@ -46,7 +46,7 @@ class Measure:
         return self.name.split(".")[0]
 
 
-Statistic = Literal["ece", "aurc", "auc", "pair", "image", "kappa"]
+Statistic = Literal["ece", "aurc", "auc", "pair", "image", "kappa", "bleu"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,12 @@ class Whole(Measure):
             probes (of images) of which every answer is right, or the kappa of judge and rules.
         against: what the finding's log-odds on the intact image are set against: the image with the ``lesion``
             destroyed, the ``twin`` without it; empty: images of others that lack the finding.
+        order: longest n-gram of BLEU.
     """
 
     statistic: Statistic = "ece"
     against: Literal["", "lesion", "twin"] = ""
+    order: int = 0
 
     @property
     def biased(self) -> bool:
@@ -108,7 +110,11 @@ def _report() -> list[Measure]:
     table.add("chair", "hallucinated", "asserted", "hallucinated, of findings asserted", "lower")
     table.add("chair_reports", "hallucinating", "judged", "reports with a hallucinated finding", "lower")
     table.add("coverage", "covered", "present", "findings there that are asserted")
-    for name, what in (("facts", "finding and status"), ("tuples", "finding, status and all attributes")):
+    for name, what in (
+        ("facts", "finding and status"),
+        ("tuples", "finding, status and all attributes"),
+        ("changes", "finding and how it changed"),
+    ):
         shared, both = {f"report.{name}_shared": 2.0}, f"report.{name}_both"
         table.rows.append(Measure(f"report.{name}_f1", shared, both, f"F1 of facts ({what})", short=f"F1, {what}"))
     table.add("omission", "omitted", "present", "omitted, of findings there", "lower", short="omitted")
@@ -124,6 +130,7 @@ def _report() -> list[Measure]:
     table.add("hedged", "hedged", "statements", "findings left in doubt, or wrongly certain", "lower", short="in doubt")
     table.add("contradiction", "contradictory", "items", "reports that contradict themselves", "lower")
     table.add("missing", "missing", "expected", "expected findings not mentioned", "lower")
+    table.add("rouge_l", "rouge_l", "texts", "ROUGE-L (F1, words alone)", short="ROUGE-L")
     return table.rows + _wording("report", "report")
 
 
@@ -264,6 +271,11 @@ def _kappa(kind: str) -> Whole:
     return Whole(f"{kind}.judge_kappa", {}, "", label, "neither", "points", short=label, statistic="kappa")
 
 
+def _bleu(order: int) -> Whole:
+    label = f"BLEU-{order} (words alone)"
+    return Whole(f"report.bleu_{order}", {}, "", label, short=f"BLEU-{order}", statistic="bleu", order=order)
+
+
 WHOLE: tuple[Whole, ...] = (
     _whole("ece", "calibration error of p(yes), 10 bins (ECE)", "ece"),
     _whole("aurc", "area under risk over coverage (AURC)", "aurc"),
@@ -274,6 +286,7 @@ WHOLE: tuple[Whole, ...] = (
     _whole("image_accuracy", "images with every probe right", "image"),
     _kappa("report"),
     _kappa("open"),
+    *map(_bleu, range(1, 5)),
 )
 """Measures of a whole set, behind all others in a summary."""
 

@@ -130,6 +130,7 @@ def report_counts(
         "hallucinating": float(any("hallucinated" in row.errors for row in table)),
         **_agreement("facts", _stated(said), _stated(truth)),
         **_agreement("tuples", {fact.key for fact in said}, {fact.key for fact in truth}),
+        **(_agreement("changes", _changes(said), _changes(truth), silent=True) if truth else {}),
     }
     for error in ERRORS:
         name = error if error in ("hallucinated", "omitted", "hedged") else f"{error}_errors"
@@ -145,13 +146,19 @@ def _stated(facts: Iterable[Fact]) -> set[object]:
     return {(fact.finding, fact.status) for fact in facts}
 
 
-def _agreement(name: str, said: set[object], truth: set[object]) -> dict[str, float]:
+def _changes(facts: Iterable[Fact]) -> set[object]:
+    return {(fact.finding, fact.change) for fact in facts if fact.change and fact.status != "absent"}
+
+
+def _agreement(name: str, said: set[object], truth: set[object], *, silent: bool = False) -> dict[str, float]:
     """What F1 over sets is made of: elements shared, and elements of both; nothing where there is no truth.
+
+    With ``silent`` a truth that says nothing is one: what is said is too much.
 
     Of many reports 2 * shared / both is the F1 of pooled counts (micro). Unlike in statements, a denial on which
     the reference is silent is an element too many here.
     """
-    if not truth:
+    if not truth and not silent:
         return {f"{name}_shared": 0.0, f"{name}_both": 0.0}
     return {f"{name}_shared": float(len(said & truth)), f"{name}_both": float(len(said) + len(truth))}
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from medpo_cli.evaluation.curves import all_right, calibration_error, reliability, risk_area, risk_curve, roc_area
 from medpo_cli.evaluation.measures import Whole
+from medpo_cli.evaluation.overlap import PARTS, bleu, bleu_entries
 from medpo_cli.evaluation.statistics import Floats, times_drawn
 from medpo_cli.evaluation.verdicts import agreement_entries, kappa
 from medpo_cli.schema.records import Score
@@ -16,7 +17,7 @@ from medpo_cli.schema.records import Score
 Entry = tuple[float, bool, str]
 """A value, whether it is a positive (yes is right; the lesion is there), and its stratum (the finding).
 
-Of agreement: how much of a cell, whether the rules say right, what the judge says.
+Of agreement: how much of a cell, whether the rules say right, what the judge says. Of BLEU: see ``overlap``.
 """
 Seen = Literal["lesion", "twin"]
 
@@ -35,6 +36,8 @@ def entries(score: Score, measure: Whole) -> list[Entry]:
         return [(float(right), right, str(probe[measure.statistic]))] if isinstance(probe, dict) else []
     if measure.statistic == "kappa":
         return agreement_entries(score, measure.kind)
+    if measure.statistic == "bleu":
+        return bleu_entries(score)
     odds = (score.ext or {}).get("odds")
     if not isinstance(odds, dict):
         return []
@@ -68,6 +71,8 @@ class Entries:
                 return all_right(self.positive, self.strata, weights)
             case "kappa":
                 return kappa(self.values, self.positive, self.strata, weights)
+            case "bleu":
+                return bleu(self.values, self.strata, weights, self.measure.order)
             case "auc":
                 return roc_area(self.values, self.positive, self.strata, weights)
 
@@ -78,6 +83,8 @@ class Entries:
             return float(len(set(self.strata)))
         if self.measure.statistic == "kappa":
             return float(self.values.sum())
+        if self.measure.statistic == "bleu":
+            return len(self.values) / len(PARTS)
         if self.measure.statistic != "auc":
             return float(len(self.values))
         negatives = {name for name, one in zip(self.strata, self.positive, strict=True) if not one}

@@ -12,6 +12,7 @@ from medpo_cli.evaluation.arms import Arms, View, load_arms
 from medpo_cli.evaluation.asking import Asked, prepare, score_cases, score_pairs, without_picture
 from medpo_cli.evaluation.items import answer_counts, make_score, mean_counts, probe_of
 from medpo_cli.evaluation.looking import Looker, opened
+from medpo_cli.evaluation.overlap import signature
 from medpo_cli.evaluation.page.results import Gallery
 from medpo_cli.evaluation.profiles import PROFILES
 from medpo_cli.evaluation.summaries import summarise
@@ -95,6 +96,7 @@ class _Worker:
     def versions(self) -> dict[str, str]:
         """What made the scores."""
         made = {"medpo": medpo_cli.__version__, "numpy": np.__version__, "lexicon": self._lexicon.digest[:16]}
+        made["bleu"] = signature()
         return made | (self._arms.versions if self._arms else {})
 
     @property

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from medpo_cli.errors import RecordError
 from medpo_cli.io.files import translate_os_error
-from medpo_cli.io.output import FileOutput
-from medpo_cli.io.stream import decode
+from medpo_cli.io.output import FileOutput, write_file
+from medpo_cli.io.stream import decode, read_file
 from medpo_cli.schema.records import End, Reject
 
 _LONGEST = 1 << 16
@@ -19,6 +19,8 @@ class RejectFile:
     place of an earlier output. A run that ends before leaves both as they were, and what it had as ``NAME.part``,
     which the next run makes anew: it meets the same bad records again.
 
+    They stand in the order of the input, however far a stage reads ahead of what it works on.
+
     Args:
         path: the file; None: nobody asked for one.
         stage: whose rejects these are.
@@ -28,6 +30,7 @@ class RejectFile:
     def __init__(self, path: Path | None, stage: str, *, beside: bool) -> None:
         self._path, self._stage, self._beside = path, stage, beside
         self._output: FileOutput | None = None
+        self._last, self._ordered = 0, True
 
     def write(self, reject: Reject) -> None:
         """Keep one.
@@ -40,6 +43,8 @@ class RejectFile:
         if self._output is None:
             self._output = FileOutput(self._path, force=True)
         self._output.write(reject)
+        self._ordered &= reject.line >= self._last
+        self._last = reject.line
 
     def finish(self, count: int) -> None:
         """The output stands: so do its rejects; where there are none, none of an earlier run stay.
@@ -47,7 +52,11 @@ class RejectFile:
         Raises:
             OutputError, CannotCreateError: the disk is full, or the old file cannot be removed.
         """
-        if self._output is not None:
+        if self._output is not None and not self._ordered:
+            self._output.close()
+            ordered = sorted(read_file(self._output.part, Reject), key=lambda reject: reject.line)
+            write_file(self._output.path, ordered, stage=self._stage, run="rejects")
+        elif self._output is not None:
             self._output.finish(End(stage=self._stage, run="rejects", records=count, rejected=0))
         elif self._path is not None:
             for old in (self._path, self._path.with_name(self._path.name + ".part")):

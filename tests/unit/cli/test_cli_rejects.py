@@ -3,12 +3,13 @@
 import fcntl
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from medpo_cli.cli.rejects import RejectFile
 from medpo_cli.errors import MedpoError
-from medpo_cli.io.stream import encode
-from medpo_cli.schema.records import Reject
+from medpo_cli.io.stream import decode, encode
+from medpo_cli.schema.records import End, Reject
 
 OLD = b'{"schema":"medpo.reject/1","stage":"sample","source":"x","line":1,"code":"c","message":"m"}\n'
 
@@ -30,6 +31,18 @@ def test_a_finished_run_replaces_the_rejects_of_an_earlier_one(path: Path) -> No
     rejects.finish(1)
     end = b'{"schema":"medpo.end/1","stage":"sample","run":"rejects","records":1,"rejected":0}\n'
     assert path.read_bytes() == encode(reject(7)) + b"\n" + end
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_they_stand_in_the_order_of_the_input(path: Path) -> None:
+    rejects = RejectFile(path, "sample", beside=True)
+    made = [msgspec.structs.replace(reject(line), id=f"id{number}") for number, line in enumerate([4, 2, 9, 2])]
+    for one in made:
+        rejects.write(one)
+    rejects.finish(4)
+    *found, end = map(decode, path.read_bytes().splitlines())
+    assert found == [made[1], made[3], made[0], made[2]]
+    assert end == End(stage="sample", run="rejects", records=4, rejected=0)
     assert list(path.parent.iterdir()) == [path]
 
 

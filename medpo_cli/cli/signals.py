@@ -5,6 +5,8 @@ import signal
 import sys
 from types import FrameType
 
+from medpo_cli.io import ending
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN = 0.05
 """Seconds after which a signal that was lost in a callback is sent again."""
@@ -46,6 +48,7 @@ def _unwind(number: int, _frame: FrameType | None) -> None:
         if signal.getsignal(other) is _unwind:
             signal.signal(other, _end_now)
     _asked[:] = [number]
+    ending.tell()
     raise SignalledError(number)
 
 

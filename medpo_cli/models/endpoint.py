@@ -5,6 +5,7 @@ really connected to must be loopback or private unless public ones were permitte
 """
 
 import base64
+import contextlib
 import http.client
 import io
 import ipaddress
@@ -23,12 +24,15 @@ from msgspec import Meta
 from PIL import Image
 
 from medpo_cli.errors import ConfigError, RecordError, UnavailableError
+from medpo_cli.io.ending import tell_at_end
 from medpo_cli.models.deadline import response_until
 from medpo_cli.models.seeds import derive_seed
 from medpo_cli.schema.records import Decoding, Response
 
 MAX_REPLY = 16 * 2**20
 LONGEST_WAIT = 60.0
+_NAP = 0.1
+"""Seconds between two looks at whether a request was given up."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 MISCONFIGURED = frozenset({401, 403, 404, 405})
 
@@ -110,6 +114,9 @@ class Endpoint:
         self.secure, self.host, self.port, self.path = _parse(url)
         self.allow_public, self.timeout, self.retries, self.backoff = allow_public, timeout, retries, backoff
         self.schemas = True
+        self._sockets: set[socket.socket | None] = set()
+        self._given_up = False
+        tell_at_end(self)
         self._check_host()
         self.model = model or self._first_model()
 
@@ -206,8 +213,7 @@ class Endpoint:
         """The body of a 200 reply; passing failures are tried again."""
         problem, wait = "", 0.0
         for attempt in range(self.retries + 1):
-            if attempt:
-                time.sleep(max(wait, self.backoff * 2 ** (attempt - 1)))
+            self._pause(max(wait, self.backoff * 2 ** (attempt - 1)) if attempt else 0.0)
             try:
                 status, reply, wait = self._once(method, path, body)
             except (OSError, http.client.HTTPException) as error:
@@ -220,15 +226,33 @@ class Endpoint:
             problem = f"answers with status {status}"
         raise UnavailableError(f"the endpoint {problem} ({self.retries + 1} attempts): check that the server runs")
 
+    def give_up(self) -> None:
+        """End the requests under way, in whichever thread, and make no others: nobody waits for a reply any more."""
+        self._given_up = True
+        for sock in filter(None, list(self._sockets)):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but not on when given up; raises UnavailableError then."""
+        end = time.monotonic() + seconds
+        while not self._given_up and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP))
+        if self._given_up:
+            raise UnavailableError("the endpoint is not waited for any more")
+
     def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes, float]:
         """Status, body, and how many seconds the server asks to wait."""
         kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
         connection = kind(self.host, self.port, timeout=self.timeout)
         connection.response_class = response_until(time.monotonic() + self.timeout)
+        sock: socket.socket | None = None
         try:
             connection.connect()
+            self._sockets.add(sock := connection.sock)
+            self._pause(0.0)  # a signal may have come while it connected
             # The name may resolve differently now than when it was checked: look at the peer itself.
-            if not self.allow_public and not is_private(str(connection.sock.getpeername()[0])):
+            if not self.allow_public and not is_private(str(sock.getpeername()[0])):
                 raise UnavailableError("the endpoint's host name now has a public address")
             connection.request(method, self.path + path, body, {"Content-Type": "application/json"})
             reply = connection.getresponse()
@@ -237,6 +261,7 @@ class Endpoint:
                 raise http.client.IncompleteRead(b"", reply.length)
             return reply.status, content, _seconds(reply.getheader("Retry-After"))
         finally:
+            self._sockets.discard(sock)
             connection.close()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -279,3 +280,18 @@ def test_141_the_reader_went_away(folder: Path, stage: str) -> None:
     assert forked.run(folder, words(stage), stdout=writer) == (141, (folder / "stderr").read_text())
     os.close(writer)
     assert "error" not in (folder / "stderr").read_text()
+
+
+@pytest.mark.parametrize(("stage", "more"), [("sample", []), ("edit", ["--editor", "http"])])
+def test_a_signal_does_not_wait_for_a_server(folder: Path, stage: str, more: list[str]) -> None:
+    """One that takes the question and never answers would be asked four times, two minutes each."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        options = [*more, "--allow-outside", "--endpoint", url, "--endpoint-model", "m", "-o", OUT]
+        process = forked.start(folder, [stage, stage_runs.INPUTS[stage], *options])
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1)
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait() == 143
+    assert "stopped by SIGTERM" in process.err

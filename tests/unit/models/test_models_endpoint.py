@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from data.stub_server import Reply, Stub, chat
 from PIL import Image
 
 from medpo_cli.errors import ConfigError, RecordError, UnavailableError
+from medpo_cli.io import ending
 from medpo_cli.models.endpoint import Endpoint, is_private
 from medpo_cli.schema.records import Decoding
 
@@ -134,6 +136,17 @@ def test_a_server_that_trickles_is_given_up(trickle: Callable[[bytes], str], fir
     endpoint = Endpoint(trickle(first), "m", timeout=0.3, retries=1, backoff=0.01)
     with pytest.raises(UnavailableError, match=r"does not answer in time \(2 attempts\)"):
         endpoint.ask(SECRET, [], Decoding(), 0)
+
+
+@pytest.mark.timeout(30)
+def test_nobody_waits_for_a_server_once_it_is_given_up(trickle: Callable[[bytes], str]) -> None:
+    endpoint = Endpoint(trickle(b""), "m", timeout=300)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(endpoint.ask, SECRET, [], Decoding(), 0)
+        time.sleep(0.2)  # or it is given up before it has begun, which must be the same
+        ending.tell()
+        with pytest.raises(UnavailableError, match="not waited for any more"):
+            asked.result()
 
 
 def test_redirect_is_refused_and_not_followed(stub: Stub) -> None:

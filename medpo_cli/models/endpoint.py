@@ -235,9 +235,9 @@ class Endpoint:
 
     def _pause(self, seconds: float) -> None:
         """Sleep, but not on when given up; raises UnavailableError then."""
-        end = time.monotonic() + seconds
-        while not self._given_up and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, _NAP))
+        for _ in range(math.ceil(seconds / _NAP)):
+            if not self._given_up:
+                time.sleep(min(seconds, _NAP))
         if self._given_up:
             raise UnavailableError("the endpoint is not waited for any more")
 

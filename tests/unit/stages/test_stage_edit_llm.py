@@ -126,7 +126,7 @@ def test_the_server_is_waited_for_as_it_asks(stub: Stub, monkeypatch: pytest.Mon
     stub.replies = [(429, b"", {"Retry-After": "7"}), (503, b"", {}), (200, verdict(GOOD), {})]
     (pair,), _ = edit(stub, sample(WRONG))
     assert pair.spans[0].source == "llm:m@1"
-    assert waits == [7.0, 2.0]
+    assert sum(waits) == pytest.approx(7.0 + 2.0)
 
 
 def test_no_server_ends_the_run_with_what_was_made(stub: Stub, quick: None) -> None:

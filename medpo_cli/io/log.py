@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from medpo_cli.errors import CannotCreateError
+from medpo_cli.io.files import translate_os_error
 from medpo_cli.io.rank import is_follower
 
 Level = Literal["info", "warning", "error"]
@@ -63,7 +63,7 @@ class Messages:
                 stream.write(line)
         except OSError as error:
             self._log_file = None
-            raise CannotCreateError("the log file cannot be written") from error
+            raise translate_os_error(error, "the log file cannot be written") from error
 
     def _line(self, level: Level, text: str, *, dated: bool) -> str:
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ class Manifest:
 
     def __init__(self, stage: str, argv: list[str], settings: dict[str, Any], root: Path) -> None:
         self.digest = config_digest(settings)
+        self._begun = time.monotonic()
         self.facts: dict[str, Any] = {
             "schema": "medpo.run/1",
             "stage": stage,
@@ -96,8 +98,13 @@ class Manifest:
         write_atomic(path, json.dumps(self.facts, indent=2).encode() + b"\n")
 
     def finish(self, path: Path, exit_code: int, **facts: Any) -> None:
-        """Write the manifest of a run that has ended."""
-        self.write(path, finished=_now(), exit_code=int(exit_code), **facts)
+        """Write the manifest of a run that has ended.
+
+        ``seconds`` is how long it took: ``started`` and ``finished`` are what a clock said that may have been set
+        in between.
+        """
+        seconds = round(time.monotonic() - self._begun, 3)
+        self.write(path, finished=_now(), seconds=seconds, exit_code=int(exit_code), **facts)
 
 
 def _now() -> str:

@@ -1,13 +1,16 @@
 """One test per exit code of the contract (section 3) and per stage, and what is left to go on with after each."""
 
 import fcntl
+import itertools
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +283,37 @@ def test_141_the_reader_went_away(folder: Path, stage: str) -> None:
     assert forked.run(folder, words(stage), stdout=writer) == (141, (folder / "stderr").read_text())
     os.close(writer)
     assert "error" not in (folder / "stderr").read_text()
+
+
+class Backwards(datetime):
+    """A clock that somebody sets back an hour whenever it is looked at."""
+
+    behind = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Backwards":
+        Backwards.behind += timedelta(hours=1)
+        return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) - Backwards.behind
+
+
+@every_stage
+def test_a_clock_that_is_set_back_changes_nothing(
+    folder: Path, stage: str, whole: Callable[[str], dict[str, bytes]]
+) -> None:
+    def set_back() -> None:
+        from medpo_cli.io import log, manifest
+
+        log.datetime = manifest.datetime = Backwards  # type: ignore[misc]
+        hours, clock = itertools.count(), time.time
+        time.time = lambda: clock() - 3600 * next(hours)
+
+    options = ["-o", OUT, "--max-minutes", "5", "--lock", "./x.lock", "--log-file", "run.log"]
+    code, errors = forked.run(folder, words(stage, *options), prepare=set_back)
+    assert code == 0, errors
+    assert results(folder) == whole(stage)
+    facts = json.loads((folder / f"{OUT}.run.json").read_text())
+    assert facts["finished"] < facts["started"], "it was not set back"
+    assert 0 <= facts["seconds"] < 300
 
 
 @pytest.mark.parametrize(("stage", "more"), [("sample", []), ("edit", ["--editor", "http"])])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medpo_cli.errors import CannotCreateError, RecordError, TryLaterError
+from medpo_cli.errors import CannotCreateError, OutputError, RecordError, TryLaterError
 from medpo_cli.io.context import Context
 from medpo_cli.io.lock import hold, named_lock_path
 from medpo_cli.io.log import Heartbeat, Messages, progress_line
@@ -41,6 +41,13 @@ def test_messages_text_json_file_and_quiet(tmp_path: Path) -> None:
     assert "medpo edit: hello" in (tmp_path / "log" / "x.log").read_text()
     Messages("edit", as_json=True, emit=said.append)("error", "no")
     assert json.loads(said[-1])["level"] == "error"
+
+
+def test_a_log_file_that_cannot_be_written() -> None:
+    with pytest.raises(OutputError, match="log file cannot be written: No space left"):
+        Messages("edit", log_file=Path("/dev/full"), emit=print)("info", "hello")
+    with pytest.raises(CannotCreateError, match="log file cannot be written"):
+        Messages("edit", log_file=Path("/dev/null/x.log"), emit=print)("info", "hello")
 
 
 def test_heartbeat_says_little_and_then_less() -> None:

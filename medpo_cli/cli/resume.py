@@ -6,6 +6,7 @@ second time.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -32,7 +33,7 @@ class Kept:
 
 def resumed(
     records: Iterator[Case],
-    work: Callable[[Iterator[Any]], Iterator[Record]],
+    work: Callable[[Iterator[list[Any]]], Iterator[Record]],
     output: FileOutput,
     kept: Kept,
     *,
@@ -43,13 +44,14 @@ def resumed(
 
     Args:
         records: the whole input.
-        work: the stage, over that part of the input which is not finished.
+        work: the stage, over that part of the input which is not finished, in groups.
         output: the unfinished output.
         kept: what must be the same in a record of the input and the one that was made from it.
         where: file and line of an id of the input, for messages.
         together: records that the stage works on at once. They stay together, because what is computed in
-            another company may differ in the last bits: of a group that was broken off all is done again. What
-            was finished of it stays as it is: a server may answer otherwise the second time.
+            another company may differ in the last bits: of the group that was broken off all is done again. What
+            was finished of it stays as it is: a server may answer otherwise the second time. What an earlier
+            group lacks was rejected, and is seen again for that alone.
 
     Raises:
         ConfigError: the input is not the one that the output was made from, or the model is not.
@@ -57,12 +59,15 @@ def resumed(
     ahead = _Ahead(output, kept, where)
     again: set[str] = set()
 
-    def unfinished() -> Iterator[Case]:
+    def unfinished() -> Iterator[list[Case]]:
         while group := list(islice(records, together)):
-            found = [ahead.take(record) for record in group]
-            if not all(found):
-                again.update(record.id for record in found if record is not None)
-                yield from group
+            made = [ahead.take(record) for record in group]
+            lacking = [record for record, one in zip(group, made, strict=True) if one is None]
+            if lacking and not ahead.finished:
+                again.update(one.id for one in made if one is not None)
+                yield group
+            elif lacking:
+                yield lacking
         ahead.expect_nothing()
 
     for record in work(unfinished()):
@@ -83,6 +88,11 @@ class _Ahead:
         self._next = next(self._records, None)
         self._first = self._next
         self._ids: Seen | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether more finished records follow."""
+        return isinstance(self._next, Case)
 
     def take(self, record: Case) -> Case | None:
         """The finished record that was made from ``record``; None if there is none."""
@@ -137,14 +147,22 @@ def given_to_corrupt(record: Case) -> object:
     return msgspec.structs.replace(record, corrupted=None, control=None, no_control=None, ext=ext), align
 
 
-def given_to_masks(record: Case) -> object:
-    """All but the regions, what is tied to them, and which slice is shown."""
+def given_to_masks(record: Case, *, replace: bool = False) -> object:
+    """All but the regions that were found, what is tied to regions, and which slice is shown.
+
+    Found regions name their source. With ``replace`` one may stand in the place of a region that the input drew.
+    """
+    drawn = [] if replace else [region for region in record.regions or [] if region.source is None]
     images = [(image.path, image.sha256, image.window) for image in record.images]
     spans = [msgspec.structs.replace(span, regions=None) for span in record.spans] if isinstance(record, Pair) else []
     untied = {"spans": spans} if spans else {}
-    return msgspec.structs.replace(record, regions=None, image=[], **untied), images
+    return msgspec.structs.replace(record, regions=drawn, image=[], **untied), images
+
+
+def masks(*, replace: bool) -> Kept:
+    """Of ``medpo masks``, with its setting ``replace``."""
+    return Kept(partial(given_to_masks, replace=replace))
 
 
 SAMPLE = Kept(given_to_sample, maker=lambda record: getattr(record, "policy", None))
-MASKS = Kept(given_to_masks)
 CORRUPT = Kept(given_to_corrupt)

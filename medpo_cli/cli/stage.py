@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -23,6 +24,7 @@ from medpo_cli.schema.records import Record
 
 Execute = Callable[["Stage", Session, Any, Callable[[], BinaryIO]], ExitCode]
 Generator = Callable[[Iterator[Any]], Iterator[Record]]
+Groups = Callable[[Iterator[list[Any]]], Iterator[Record]]
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,12 @@ def _dry_run(session: Session) -> ExitCode:
 
 
 def to_records(
-    session: Session, work: Generator, stdout: Callable[[], BinaryIO], *, kept: Kept | None = None
+    session: Session,
+    work: Generator,
+    stdout: Callable[[], BinaryIO],
+    *,
+    kept: Kept | None = None,
+    groups: Groups | None = None,
 ) -> ExitCode:
     """The common execution: records in, records out.
 
@@ -139,6 +146,7 @@ def to_records(
         stdout: where records go without ``-o``.
         kept: on ``--resume`` pass over what is finished, if this much of it is as it was. Without it
             (stages that remember earlier records) redo everything and drop what is already written.
+        groups: ``work`` for records that are in groups already, of a stage that works on several at once.
     """
     settings = session.settings
     manifest = manifest_path(settings)
@@ -146,13 +154,14 @@ def to_records(
     output = open_output(settings, stdout)
     with closing(session, manifest, output):
         session.begin(manifest)
-        session.pump(_behind(session, work, output, kept), output)
+        groups = groups or (lambda many: work(chain.from_iterable(many)))
+        session.pump(_behind(session, work, groups, output, kept), output)
         output.finish(session.end(output))
         session.summarize(f"{output.count} records")
         return session.exit_code()
 
 
-def _behind(session: Session, work: Generator, output: Output, kept: Kept | None) -> Iterator[Record]:
+def _behind(session: Session, work: Generator, groups: Groups, output: Output, kept: Kept | None) -> Iterator[Record]:
     if not isinstance(output, FileOutput) or not output.count:
         return work(session.records)
     session.messages("info", f"resuming behind {output.count} finished records")
@@ -160,7 +169,7 @@ def _behind(session: Session, work: Generator, output: Output, kept: Kept | None
         return output.replay(work(session.records))
     if session.context.expected is not None:
         session.context.expected = max(0, session.context.expected - output.count)
-    return resumed(session.records, work, output, kept, where=session.where, together=session.together)
+    return resumed(session.records, groups, output, kept, where=session.where, together=session.together)
 
 
 def manifest_path(settings: Resolved[Any]) -> Path | None:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from medpo_cli.cli import signals
+from medpo_cli.cli import resume, signals
 from medpo_cli.cli.comparing import check_judge, compared, judged, read_steps
-from medpo_cli.cli.resume import CORRUPT, MASKS, SAMPLE
+from medpo_cli.cli.resume import CORRUPT, SAMPLE
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
 from medpo_cli.cli.stage import Stage, check_resumable, manifest_path, to_records
@@ -79,7 +79,8 @@ def _sample(stage: Stage, session: Session, config: schema.SampleConfig, stdout:
     from medpo_cli.stages import sample
 
     work = lambda records: sample.run(records, config, session.context)  # noqa: E731
-    return to_records(session, work, stdout, kept=SAMPLE)
+    groups = lambda many: sample.answer(many, config, session.context)  # noqa: E731
+    return to_records(session, work, stdout, kept=SAMPLE, groups=groups)
 
 
 def _edit(stage: Stage, session: Session, config: schema.EditConfig, stdout: Stdout) -> ExitCode:
@@ -98,7 +99,7 @@ def _masks(stage: Stage, session: Session, config: schema.MasksConfig, stdout: S
     from medpo_cli.stages import masks
 
     work = lambda records: masks.run(records, config, session.context)  # noqa: E731
-    return to_records(session, work, stdout, kept=MASKS)
+    return to_records(session, work, stdout, kept=resume.masks(replace=config.replace))
 
 
 def _corrupt(stage: Stage, session: Session, config: schema.CorruptConfig, stdout: Stdout) -> ExitCode:

@@ -52,11 +52,16 @@ def run(records: Iterable[Case], config: SampleConfig, context: Context) -> Iter
         UnavailableError: no usable model or server.
         TryLaterError: GPU memory or the time limit ran out; what was yielded so far stands.
     """
-    decoding = _decoding(config)
-    arriving, views = iter(records), Views(context)
+    arriving = iter(records)
+    yield from answer(iter(lambda: list(islice(arriving, config.cases_together)), []), config, context)
+
+
+def answer(groups: Iterable[Sequence[Case]], config: SampleConfig, context: Context) -> Iterator[Sample]:
+    """``run`` over cases that are already in groups of at most ``config.cases_together``, to be answered together."""
+    decoding, views = _decoding(config), Views(context)
     answerer: Answerer | None = None
     context.progress.start("sample", context.expected)
-    while cases := list(islice(arriving, config.cases_together)):
+    for cases in groups:
         context.check_time()
         answerer = answerer or open_answerer(config, decoding, context)
         questions = list(_questions(cases, config.seed, views, context))

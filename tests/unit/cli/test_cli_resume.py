@@ -1,8 +1,7 @@
 """``--resume``: the same bytes from wherever a run was cut off, and never two inputs in one output."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,9 +23,9 @@ def case(number: int, **change: object) -> Case:
 CASES = [case(number) for number in range(11)]
 
 
-def answers(records: Iterator[Case]) -> Iterator[Record]:
+def answers(groups: Iterable[list[Case]]) -> Iterator[Record]:
     """A stage whose answers depend on who is in the same batch, and that rejects c1 and c7."""
-    while group := list(islice(records, TOGETHER)):
+    for group in groups:
         company = "".join(record.id for record in group)
         for record in group:
             if record.id not in ("c1", "c7"):
@@ -41,7 +40,7 @@ def where(identifier: str) -> str:
 def whole(folder: Path) -> bytes:
     """The output of a run that nothing disturbed."""
     output = FileOutput(folder / "whole.jsonl")
-    for record in answers(iter(CASES)):
+    for record in answers(CASES[start : start + TOGETHER] for start in range(0, len(CASES), TOGETHER)):
         output.write(record)
     output.finish(End(stage="sample", run="r", records=output.count, rejected=2))
     return (folder / "whole.jsonl").read_bytes()
@@ -76,14 +75,28 @@ def test_wherever_it_was_cut_off_the_bytes_come_out_the_same(tmp_path: Path, kep
 def test_a_finished_output_needs_nothing_but_what_was_rejected(tmp_path: Path, kept: bytes) -> None:
     asked: list[str] = []
 
-    def work(records: Iterator[Case]) -> Iterator[Record]:
-        for record in records:
-            asked.append(record.id)
+    def work(groups: Iterator[list[Case]]) -> Iterator[Record]:
+        for group in groups:
+            asked.extend(record.id for record in group)
             yield from ()
 
     with cut(tmp_path, kept, len(kept)) as output:
         assert list(resumed(iter(CASES), work, output, SAMPLE, where=where)) == []
     assert asked == ["c1", "c7"]
+
+
+def test_of_earlier_groups_only_what_was_rejected_is_seen_again(tmp_path: Path, kept: bytes) -> None:
+    seen: list[list[str]] = []
+
+    def work(groups: Iterator[list[Case]]) -> Iterator[Record]:
+        for group in groups:
+            seen.append([record.id for record in group])
+            yield from answers([group])
+
+    size = len(b"".join(kept.splitlines(keepends=True)[:7]))  # up to c8, the last of its group
+    with cut(tmp_path, kept, size) as output:
+        list(resumed(iter(CASES), work, output, SAMPLE, where=where, together=TOGETHER))
+    assert seen == [["c1"], ["c6", "c7", "c8"], ["c9", "c10"]]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +116,9 @@ def test_another_input_is_refused(tmp_path: Path, kept: bytes, changed: list[Cas
         list(resumed(iter(changed), answers, output, SAMPLE, where=where))
 
 
-def from_another(**change: object) -> Callable[[Iterator[Case]], Iterator[Record]]:
-    def work(records: Iterator[Case]) -> Iterator[Record]:
-        return (msgspec.structs.replace(record, **change) for record in answers(records))
+def from_another(**change: object) -> Callable[[Iterator[list[Case]]], Iterator[Record]]:
+    def work(groups: Iterator[list[Case]]) -> Iterator[Record]:
+        return (msgspec.structs.replace(record, **change) for record in answers(groups))
 
     return work
 
@@ -140,8 +153,12 @@ def test_what_corrupt_makes_is_no_change_of_the_input() -> None:
 
 
 def test_what_masks_finds_is_no_change_of_the_input() -> None:
-    region = Region(label="nodule", box=(0, 0, 1, 1))
+    region = Region(label="nodule", box=(0, 0, 1, 1), source="finder:1")
+    drawn = Region(label="mass", box=(0, 0, 2, 2))
     assert given_to_masks(case(0, regions=[region])) == given_to_masks(case(0))
+    assert given_to_masks(case(0, regions=[drawn, region])) == given_to_masks(case(0, regions=[drawn]))
+    assert given_to_masks(case(0, regions=[drawn])) != given_to_masks(case(0, regions=[]))
+    assert given_to_masks(case(0, regions=[drawn]), replace=True) == given_to_masks(case(0), replace=True)
     assert given_to_masks(case(0, image=ImageRef(path="x.png", frame=3))) == given_to_masks(case(0))
     assert given_to_masks(case(0, image=ImageRef(path="y.png"))) != given_to_masks(case(0))
     span = Span(kind="side", chosen=(0, 1), rejected=(0, 1), source="rules")

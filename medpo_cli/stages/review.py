@@ -99,6 +99,7 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
     heading = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=heading.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    before = csv.field_size_limit(len(text) + 1)  # a prompt in the audit may be as long as a record's line
     try:
         names = [name.strip().lower() for name in next(reader, [])]
         if names.count("id") != 1 or names.count("verdict") != 1:
@@ -108,6 +109,8 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
             yield {name: cells.get(name, "") for name in ("id", "verdict", "digest")}
     except csv.Error:
         raise BadInputError(f"{path.name} near line {reader.line_num}: not a CSV table") from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def _text(path: Path) -> str:

@@ -102,6 +102,20 @@ def _helpers(ward: Ward, model: str) -> None:
     ward.medpo("import", "dicom", str(ward.hospital.clinic), *words, name="import of DICOM")
 
 
+def _joins(ward: Ward) -> None:
+    """What takes several files together."""
+    for part in ("1", "2"):
+        words = ("--shard", f"{part}/2", "-o", f"shard{part}.jsonl")
+        ward.medpo("corrupt", "pairs.jsonl", *words, name=f"corrupt a shard, {part}")
+    ward.medpo("merge", "pairs.jsonl", "shard1.jsonl", "shard2.jsonl", "-o", "merged.jsonl")
+    ward.medpo("edit", "answers.jsonl", "--emit", "ranking", "-o", "ranking.jsonl", name="edit into rankings")
+    ward.medpo("edit", "edited.jsonl", "--apply-review", "audit.csv", "-o", "reviewed.jsonl", name="apply a review")
+    ward.medpo("eval", "texts.jsonl", "--compare", "texts.jsonl", "-o", "compared.jsonl", name="compare with itself")
+    (ward.hospital.folder / "gate.toml").write_text('[[bound]]\nmetric = "report.finding_accuracy"\nmin = 2.0\n')
+    words = ("--gate", "gate.toml", "--bootstrap", "100", "-o", "gated.jsonl")
+    ward.medpo("eval", "answers.jsonl", *words, name="fail a gate")
+
+
 def _refusals(ward: Ward) -> None:
     """Runs that cannot begin, with words in what they were told to use."""
     planted, above = ward.hospital.planted, ward.hospital.above
@@ -147,8 +161,10 @@ CODES = {
     "sample": 3, "edit": 3, "masks": 3, "corrupt": 3, "align": 3, "eval": 3, "eval of answers": 3, "show": 3,
     "show with text": 3, "check": 3, "check of cases": 3, "export": 3, "export with spans": 3, "import": 3,
     "import of DICOM": 3, "doctor": 0, "missing input": 66, "no place for output": 73, "missing model": 69,
-    "half a model": 69, "sample with half a model": 69, "half an adapter": 69, "missing clinic": 66, "another root": 3,
-    "missing lexicon": 78, "masks of no program": 69, "sample by endpoint": 3, "edit by endpoint": 69,
+    "half a model": 69, "sample with half a model": 69, "half an adapter": 69, "missing clinic": 66,
+    "another root": 3, "missing lexicon": 78, "corrupt a shard, 1": 3, "corrupt a shard, 2": 3, "merge": 3,
+    "edit into rankings": 3, "apply a review": 0, "compare with itself": 0, "fail a gate": 3,
+    "masks of no program": 69, "sample by endpoint": 3, "edit by endpoint": 69,
 }  # fmt: skip
 """What each command ends with."""
 
@@ -161,6 +177,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Ward:
     model = f"../{parent.name}/tiny"
     _stages(ward, model)
     _helpers(ward, model)
+    _joins(ward)
     _refusals(ward)
     _servers(ward)
     return ward
@@ -211,6 +228,7 @@ def test_texts_stand_only_in_the_fields_for_texts(ward: Ward) -> None:
             stripped = json.dumps(_without_texts(json.loads(line)))
             assert ward.hospital.planted.found(stripped.encode()) == set(), path.name
     assert looked > 100
+    assert len(ward.hospital.planted.places) > 300
 
 
 def _without_texts(value: Any) -> Any:
@@ -223,3 +241,34 @@ def test_pages_carry_no_text_unless_asked(ward: Ward) -> None:
     """The search itself works on a page that may carry texts."""
     page = (ward.hospital.folder / "with-text.html").read_bytes()
     assert {"prompt", "reference"} <= ward.hospital.planted.found(page)
+
+
+SLOW = {
+    "saliency": ("masks", "edited.jsonl", "--regions", "saliency", "-o", "looked.jsonl"),
+    "attention": (
+        "eval",
+        "pairs.v.jsonl",
+        "--attention",
+        "--bootstrap",
+        "100",
+        "--html",
+        "a.html",
+        "-o",
+        "looks.jsonl",
+    ),
+    "held out": ("align", "pairs.v.jsonl", "-o", "held", "--held-out", "0.3", "--held-out-every", "1", "--rank", "2"),
+    "deep": ("doctor", "--deep"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_a_command_that_takes_longer_says_nothing_either(ward: Ward, name: str) -> None:
+    (parent,) = (path.parent for path in ward.hospital.above.glob("*/tiny"))
+    ward.medpo(*SLOW[name], "--model", f"../{parent.name}/tiny", name=f"slow: {name}")
+    done = ward.done.pop(f"slow: {name}")
+    assert done.returncode == (0 if name == "deep" else 3), done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert ward.hospital.planted.found(done.stderr + (b"" if "jsonl" in SLOW[name] else done.stdout)) == set()
+    test_nothing_written_tells_what_was_read(ward)
+    test_texts_stand_only_in_the_fields_for_texts(ward)

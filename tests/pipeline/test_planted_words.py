@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from data.hospital import Hospital
+from data.judges import JudgeStub, perfect
 from data.stub_server import Reply, Stub, chat
 
 from medpo_cli.demo import MODEL
@@ -157,6 +158,27 @@ def _servers(ward: Ward) -> None:
     stub.server.server_close()
 
 
+def _judges(ward: Ward) -> None:
+    """A model that judges, well and badly; what is kept of its verdicts lies in a folder."""
+    echo = ward.hospital.planted("words of a judge")
+    for say, name in ((perfect, "judge"), (lambda *_: f"{echo}, I would say {{", "judge that talks nonsense")):
+        stub = JudgeStub(say)
+        words = (
+            "--judge",
+            "http",
+            "--endpoint",
+            stub.url,
+            "--endpoint-model",
+            "m",
+            "--cache",
+            f"{name.split()[-1]}.kept",
+        )
+        out = ("-o", f"{name.split()[-1]}.jsonl", "--html", f"{name.split()[-1]}.html", "--bootstrap", "100")
+        ward.medpo("eval", "answers.jsonl", *words, *out, name=name)
+        stub.server.shutdown()
+        stub.server.server_close()
+
+
 CODES = {
     "sample": 3, "edit": 3, "masks": 3, "corrupt": 3, "align": 3, "eval": 3, "eval of answers": 3, "show": 3,
     "show with text": 3, "check": 3, "check of cases": 3, "export": 3, "export with spans": 3, "import": 3,
@@ -165,6 +187,7 @@ CODES = {
     "another root": 3, "missing lexicon": 78, "corrupt a shard, 1": 3, "corrupt a shard, 2": 3, "merge": 3,
     "edit into rankings": 3, "apply a review": 0, "compare with itself": 0, "fail a gate": 3,
     "masks of no program": 69, "sample by endpoint": 3, "edit by endpoint": 69,
+    "judge": 3, "judge that talks nonsense": 3,
 }  # fmt: skip
 """What each command ends with."""
 
@@ -180,6 +203,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Ward:
     _joins(ward)
     _refusals(ward)
     _servers(ward)
+    _judges(ward)
     return ward
 
 

@@ -19,7 +19,7 @@ from medpo_cli.errors import ConfigError, NoInputError
 from medpo_cli.evaluation.tuning import MEASURES, Table
 from medpo_cli.io.toml import parse_toml
 
-Criterion = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(MEASURES)})$")]
+Criterion = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(MEASURES)})$(?!\\n)")]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -29,7 +29,7 @@ from medpo_cli.schema.records import Window
 MAX_FAILURES = 3
 """So many in a row, and the program is given up: it would only cost a time limit for every record."""
 
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+\-]{1,60}$")]
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+\-]{1,60}$(?!\n)")]
 Status = Literal["ok", "no-target", "not-found", "low-score", "error"]
 
 

@@ -13,7 +13,7 @@ from medpo_cli.schema.objectives import AnyTerm
 ShardName = Annotated[
     str,
     Meta(
-        pattern=r"^([1-9][0-9]*/[1-9][0-9]*)?$",
+        pattern=r"^([1-9][0-9]*/[1-9][0-9]*)?$(?!\n)",
         description="I/N, such as 2/8: the I-th of N equal parts of the input; medpo merge joins the outputs",
     ),
 ]

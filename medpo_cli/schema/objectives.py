@@ -19,7 +19,7 @@ from msgspec import Meta
 Scope = Literal["span", "response", "sentence"]
 """Tokens that count: inside spans, the whole answer with its end, or the sentences that are kept."""
 Link = Literal["sigmoid", "hinge", "ipo", "robust", "nca", "apo-zero", "apo-down", "sppo"]
-Sequence = Annotated[str, Meta(pattern=r"^('|2:)?[+\-r2]$")]
+Sequence = Annotated[str, Meta(pattern=r"^('|2:)?[+\-r2]$(?!\n)")]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 

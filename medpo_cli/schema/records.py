@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Meta
 
 Offsets = tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="lower-case hex sha256 of the file's bytes")]
-Identifier = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._:@#+\-]+$")]
+# Of a pattern's end: ``$`` alone would let a line end pass behind it, here and in other files.
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="lower-case hex sha256 of the file's bytes")]
+Identifier = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._:@#+\-]+$(?!\n)")]
 Path = Annotated[str, Meta(min_length=1, max_length=1024, description="relative to --root, '/' separated")]
 SpanKind = Literal[
     "status", "side", "location", "severity", "size", "change", "finding", "answer", "normality", "other"
@@ -73,7 +74,7 @@ class Region(Part, frozen=True, kw_only=True):
     box: tuple[float, float, float, float] | None = None
     polygon: Annotated[list[tuple[float, float]], Meta(min_length=3, max_length=10000)] | None = None
     spacing: tuple[float, ...] | None = None
-    source: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+:\-]{1,130}$")] | None = None
+    source: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+:\-]{1,130}$(?!\n)")] | None = None
     score: float | None = None
     circular: bool = False
 

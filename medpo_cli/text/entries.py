@@ -106,4 +106,4 @@ class Head(Entry, frozen=True):
 
     name: str
     version: str
-    language: Annotated[str, Meta(pattern="^en$")] = "en"
+    language: Annotated[str, Meta(pattern=r"^en$(?!\n)")] = "en"

@@ -106,6 +106,7 @@ def _copy(name: str, to: Path, *, force: bool) -> ExitCode:
         raise CannotCreateError(f"{target.name} exists: --force replaces it")
     with atomic_path(target) as temporary:
         shutil.copy(source, temporary)  # with its mode: scripts stay executable
-    use = f": medpo STAGE --config {target}" if target.suffix == ".toml" else ""
+    settings = source.suffix == ".toml" and source.parent == shelf()  # in folders lie files for other ends
+    use = f": medpo STAGE --config {target}" if settings else ""
     typer.echo(f"medpo recipe cp: wrote {target}{use}", err=True)
     return ExitCode.DONE

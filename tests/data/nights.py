@@ -1,5 +1,7 @@
 """A folder for recipes/nightly.sh, and a clock that moves from night to night: for tests of one night and of a week."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -58,6 +60,17 @@ class Folder:
         self.new_day()
         return self.night(**environment)
 
+    def kill(self, process: "subprocess.Popen[str]") -> None:
+        """Kill -9 the script and all that it started, as a power cut would, and wait until they are dead."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        with (self.path / "nights" / ".lock").open() as lock:
+            for _ in range(1000):
+                with contextlib.suppress(BlockingIOError):
+                    return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                time.sleep(0.02)
+        raise AssertionError("something that the night started is still alive")
+
     def names(self) -> list[str]:
         return sorted(path.name for path in (self.path / "nights").glob("2*Z"))
 
@@ -82,9 +95,3 @@ def wait_for(there: Callable[[], bool], process: "subprocess.Popen[str]", second
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.005)
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    """Kill -9 the script and all that it started, as a power cut would."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()

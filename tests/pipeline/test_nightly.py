@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from data.nights import END, Folder, kill, wait_for
+from data.nights import END, Folder, wait_for
 
 MEDPO = """#!/bin/bash
 # Keeps the contract of a stage: a file $STUB/STAGE holds its exit code, or "hang".
@@ -129,7 +129,7 @@ def test_kill_9_then_the_next_night_goes_on(nights: Stubbed) -> None:
     nights.new_day()
     process = nights.start()
     wait_for((nights.stub / "hanging").exists, process)
-    kill(process)
+    nights.kill(process)
     nights.well()
     nights.calls()
     assert nights.again()[0] == 0
@@ -167,7 +167,7 @@ def test_a_second_start_leaves_the_first_alone(nights: Stubbed) -> None:
     code, out, error = nights.again()
     assert (code, out, error) == (75, "", "nightly: another night is running in this folder; nothing done\n")
     assert process.poll() is None
-    kill(process)
+    nights.kill(process)
     assert len(nights.names()) == 1
     nights.well()
     assert nights.again()[0] == 0  # the lock died with its holder

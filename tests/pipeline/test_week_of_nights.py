@@ -1,11 +1,11 @@
-"""A week of recipes/nightly.sh on the demo model: a kill, a second start, a closed gate, bad cases, a full disk, no cases."""
+"""A week of recipes/nightly.sh on the demo: a kill, a second start, a closed gate, bad cases, a full disk, no cases."""
 
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from data.nights import END, Folder, kill, wait_for
+from data.nights import END, Folder, wait_for
 
 from medpo_cli.demo import MODEL
 from medpo_cli.demo.cases import write_cases
@@ -60,7 +60,7 @@ def test_a_week(week: Folder) -> None:
     code, _, error = week.night()
     assert code == 75
     assert "another night is running" in error
-    kill(process)
+    week.kill(process)
     assert (week.promoted, week.state(tuesday)) == (monday, "")
 
     # Wednesday goes on with it; the adapter is that of a night that nobody disturbed, byte for byte.

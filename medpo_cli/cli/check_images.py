@@ -50,7 +50,7 @@ class Proofs:
 
     def __init__(self, record: Case, context: Context) -> None:
         from medpo_cli.imaging import regions
-        from medpo_cli.stages.corrupt import wanted_regions
+        from medpo_cli.stages.corrupt_target import wanted_regions
 
         made = ((record.corrupted, "$.corrupted"), (record.control, "$.control"))
         self.images = [(one, field) for one, field in made if one is not None]

@@ -22,7 +22,7 @@ from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Case
 
 if TYPE_CHECKING:
-    from medpo_cli.stages.corrupt import Corrupter
+    from medpo_cli.stages.corrupter import Corrupter
 
 RUN = 16
 """Records of one image that a worker gets at once."""
@@ -106,7 +106,7 @@ _workers: list["Corrupter"] = []
 
 def _begin(config: CorruptConfig, root: str, allow_outside: bool) -> None:
     """Set a worker up, so that it does not outlive the parent."""
-    from medpo_cli.stages.corrupt import Corrupter
+    from medpo_cli.stages.corrupter import Corrupter
 
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _workers[:] = [Corrupter(config, Context(Path(root), allow_outside=allow_outside))]

@@ -23,7 +23,7 @@ from medpo_cli.io.files import write_atomic
 from medpo_cli.schema.config import MasksConfig
 from medpo_cli.schema.records import Case, MaskRef, Pair, Region, Span
 from medpo_cli.stages.command_finder import CommandFinder
-from medpo_cli.stages.corrupt import normalised
+from medpo_cli.stages.corrupt_target import normalised
 from medpo_cli.stages.found import Finder
 from medpo_cli.stages.saliency import WHOLE, SaliencyFinder
 from medpo_cli.text.lexicon import load_lexicon

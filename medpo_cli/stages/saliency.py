@@ -14,7 +14,7 @@ from medpo_cli.imaging.window import frame_of
 from medpo_cli.io.context import Context
 from medpo_cli.schema.config import MasksConfig
 from medpo_cli.schema.records import Case, Pair, Sample
-from medpo_cli.stages.corrupt import normalised
+from medpo_cli.stages.corrupt_target import normalised
 from medpo_cli.stages.found import Found
 from medpo_cli.stages.sample import Views
 

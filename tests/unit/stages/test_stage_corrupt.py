@@ -15,8 +15,9 @@ from medpo_cli.io.context import Context
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.extras import extras
 from medpo_cli.schema.records import Case, ImageRef, MaskRef, Pair, Policy, Region, Response, Sample, Span, Window
-from medpo_cli.stages import corrupt as stage
-from medpo_cli.stages.corrupt import run, wanted_regions
+from medpo_cli.stages import corrupter
+from medpo_cli.stages.corrupt import run
+from medpo_cli.stages.corrupt_target import wanted_regions
 
 LEFT, RIGHT = disc(96, (30, 50), 6)[:, :, None], disc(96, (62, 40), 5)[:, :, None]
 
@@ -263,7 +264,7 @@ def test_images_are_forced_to_the_disk_when_the_stage_ends_or_is_left(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(stage, "sync_file", lambda path: synced.append(path.name))
+    monkeypatch.setattr(corrupter, "sync_file", lambda path: synced.append(path.name))
     list(run([case("1"), case("2")], CorruptConfig(), Context(root)))
     assert sorted(synced) == sorted(path.name for path in (root / "corrupted").iterdir())
     synced.clear()

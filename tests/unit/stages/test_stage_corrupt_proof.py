@@ -17,7 +17,8 @@ from medpo_cli.io.context import Context
 from medpo_cli.io.stream import encode
 from medpo_cli.schema.config import CorruptConfig
 from medpo_cli.schema.records import Case, ImageRef, MaskRef, Pair, Region, Span
-from medpo_cli.stages.corrupt import run, steps
+from medpo_cli.stages.corrupt import run
+from medpo_cli.stages.corrupter import steps
 
 LEFT, RIGHT = disc(96, (30, 50), 6)[:, :, None], disc(96, (62, 40), 5)[:, :, None]
 

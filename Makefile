@@ -49,6 +49,7 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python docs/build.py --check
 	$(BIN)/python benchmarks/memory_table.py --check
+	$(BIN)/python benchmarks/scale.py --check
 
 # These rewrite docs/results and recipes/medpo.toml, and take an hour.
 STUDIES = benchmarks/results.py benchmarks/search.py
@@ -59,6 +60,7 @@ bench: setup
 docs: setup
 	$(BIN)/python docs/build.py
 	$(BIN)/python benchmarks/memory_table.py
+	$(BIN)/python benchmarks/scale.py
 
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
 	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \

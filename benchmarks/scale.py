@@ -21,7 +21,7 @@ FORWARD, BACKWARD, HEAD, TOWER = 8.77, 9.86, 0.84, 4.36
 """TFLOP of one row, counted: language model forward, backward to its inputs and adapters, all logits, vision tower."""
 PAIRS, BATCH = 4900, 8
 RATES = (350.0, 120.0)
-"""TFLOP/s of an H200, assumed: what the published code reached if its 4.3 s a step were at 1,024 image tokens, or 361."""
+"""TFLOP/s of an H200, assumed: the published code's own if its 4.3 s a step were at 1,024 image tokens, or 361."""
 GRADIENT = 1.06e9
 """Bytes of an adapter's gradients: LoRA of rank 128 on all linear layers, 264 million float32."""
 NVLINK = 450e9

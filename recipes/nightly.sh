@@ -43,6 +43,7 @@ run() { # WORDS...: medpo in this night's folder; its exit code is left in $code
     [[ -z $ended ]] || finish "$ended" "ended by a signal; the next night goes on in ${night##*/}"
     medpo "$@" --root . --require-end --quiet --log-file "$night/night.log" 2>> "$night/stderr.log" &
     child=$!
+    [[ -z $ended ]] || kill -TERM "$child" 2> /dev/null || true   # it came while the stage was being started
     wait "$child" || code=$?
     while kill -0 "$child" 2> /dev/null; do   # a signal ends the wait before the child has saved its state
         code=0

@@ -37,6 +37,14 @@ def check_judge(config: EvalConfig) -> None:
         raise UsageError("--compare with --judge needs --cache: there verdicts are kept until the end")
 
 
+def check_metrics(config: EvalConfig) -> None:
+    """Raise UsageError for options of further measures of reports that cannot go together."""
+    if config.require and not config.metrics:
+        raise UsageError("--require needs --metrics: there the programs are named")
+    if config.compare and (config.wording or config.metrics):
+        raise UsageError("--compare takes wording and metrics from the scores: measure them when you score")
+
+
 def compared(records: Iterator[Any], config: EvalConfig, context: Context) -> Iterator[Record]:
     """Summaries of ``--compare`` (A), of the input with ``--runs`` (B), and of B against A.
 

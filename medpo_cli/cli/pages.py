@@ -50,6 +50,7 @@ _BEGINS = {
         "seed": "Measures",
         "html": "Page",
         "compare": "Comparison and gate",
+        "wording": "Reports",
         "judge": "Judge",
         "with_text": "Page",
         "lexicon": "Measures",

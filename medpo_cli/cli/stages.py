@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from medpo_cli.cli import resume, signals
-from medpo_cli.cli.comparing import check_judge, compared, judged, read_steps
+from medpo_cli.cli.comparing import check_judge, check_metrics, compared, judged, read_steps
 from medpo_cli.cli.resume import CORRUPT, SAMPLE
 from medpo_cli.cli.session import Session, closing
 from medpo_cli.cli.settings import Resolved
@@ -153,6 +153,7 @@ def _eval(stage: Stage, session: Session, config: schema.EvalConfig, stdout: Std
     if config.attention and config.compare:
         raise UsageError("--attention looks into a model; --compare reads scores, which hold what was looked at")
     check_judge(config)
+    check_metrics(config)
     bounds = load_gate(Path(config.gate)) if config.gate else []
     if config.html and Path(config.html).exists() and not (session.stream.force or session.stream.resume):
         raise CannotCreateError(f"{Path(config.html).name} exists: --force replaces it")

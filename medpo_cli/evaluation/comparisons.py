@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from medpo_cli.errors import BadInputError
+from medpo_cli.evaluation.metric_measures import check_definitions
 from medpo_cli.evaluation.profiles import TAGS
 from medpo_cli.evaluation.summaries import Runs, summarise_runs
 from medpo_cli.evaluation.verdicts import check_judges, judged
@@ -68,6 +69,7 @@ def matched(a: Mapping[str, Sequence[Score]], b: Mapping[str, Sequence[Score]]) 
     runs = [(name, one_arm(scores, name)) for side in (a, b) for name, scores in side.items()]
     (first_name, first), *others = runs
     check_judges(dict(runs))
+    check_definitions(dict(runs))
     return [first] + [_matched(first, first_name, scores, name) for name, scores in others]
 
 

@@ -73,7 +73,7 @@ def check_metric(name: str, where: str) -> None:
     if (
         name in BY_NAME
         or (name.endswith("]") and name.partition("[")[0] in (*PARTED, *PROBES_PARTED))
-        or name.startswith("cooccurrence.")
+        or name.startswith(("cooccurrence.", "metric."))
     ):
         return
     with contextlib.suppress(KeyError):

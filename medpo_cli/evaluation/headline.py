@@ -6,6 +6,7 @@ from typing import Literal
 
 from medpo_cli.evaluation.attention_measures import attention_measure
 from medpo_cli.evaluation.measures import BY_NAME, Measure, cooccurrence, part_of
+from medpo_cli.evaluation.metric_measures import metric_measure
 from medpo_cli.schema.records import Interval, Summary
 
 HEADLINE = (
@@ -33,6 +34,13 @@ HEADLINE = (
     "report.judge_agreement",
     "report.judge_kappa",
     "report.judge_unparsed",
+    "report.rouge_1",
+    "report.rouge_2",
+    "report.sentence_bleu_1",
+    "report.sentence_bleu_4",
+    "report.union_rouge_l",
+    "report.cider",
+    "report.empty",
     "closed.accuracy",
     "closed.unparsed",
     "closed.yes_rate",
@@ -80,6 +88,7 @@ KINDS = {
     "report": "Reports",
     "closed": "Closed questions",
     "open": "Open questions",
+    "metric": "Reports, by other programs",
     "pair": "Pairs",
     "attention": "Where it looks (mean over layers)",
     "cooccurrence": "Shortcuts: asserted where only the other finding is there",
@@ -126,7 +135,8 @@ def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, e
     arms = [summary for summary in summaries if summary.against is None]
     differences = [summary for summary in summaries if summary.against is not None]
     rows = []
-    for name in (*names, *extra):
+    others = dict.fromkeys(name for arm in arms for name in arm.metrics if name.startswith("metric."))
+    for name in (*names, *others, *extra):
         cells = {str(arm.arm): arm.metrics.get(name) for arm in arms}
         if all(cell is None for cell in cells.values()):
             continue
@@ -139,6 +149,8 @@ def measure_of(name: str) -> Measure:
     """The measure of a name, co-occurrence and parts (``closed.accuracy[organ=lung]``) included."""
     if name.startswith("attention."):
         return attention_measure(name)
+    if name.startswith("metric."):
+        return metric_measure(name)
     if name.startswith("cooccurrence."):
         return cooccurrence(*name.removeprefix("cooccurrence.").split("->"))
     if name.endswith("]"):
@@ -178,7 +190,7 @@ def verdict(measure: Measure, change: Interval | None) -> Verdict:
 def number(measure: Measure, value: float, *, sign: bool = False) -> str:
     """A value as printed: shares in per cent with one decimal, ratios with two, divergences with three."""
     scaled = 100 * value if measure.unit in ("share", "points") else value
-    digits = {"ratio": 2, "nats3": 3}.get(measure.unit, 1)
+    digits = {"ratio": 2, "nats3": 3, "score": 3}.get(measure.unit, 1)
     zero = f"{0:.{digits}f}"
     text = f"{scaled:+.{digits}f}" if sign else f"{scaled:.{digits}f}"
     return text.replace("-", "\u2212") if text[1:] != zero or text[0] not in "+-" else zero
@@ -186,7 +198,7 @@ def number(measure: Measure, value: float, *, sign: bool = False) -> str:
 
 def unit(measure: Measure) -> str:
     """The unit printed beside the label."""
-    return {"share": "%", "nats3": "nats", "ratio": ""}.get(measure.unit, measure.unit)
+    return {"share": "%", "nats3": "nats", "ratio": "", "score": ""}.get(measure.unit, measure.unit)
 
 
 MARKS = {"better": "+", "worse": "!", "changed": "~", "unclear": "=", "": " "}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Unit = Literal["share", "points", "words", "nats", "nats3", "ratio"]
+Unit = Literal["share", "points", "words", "nats", "nats3", "ratio", "score"]
 Better = Literal["higher", "lower", "neither"]
 
 
@@ -23,8 +23,8 @@ class Measure:
         label: what a reader sees.
         short: the same where the heading says the rest.
         better: which direction is an improvement.
-        unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares), ``words``, ``ratio``, or
-            nats, with one decimal or as ``nats3`` with three.
+        unit: ``share`` (0 to 1, shown in per cent), ``points`` (difference of shares), ``words``, ``ratio``, ``score``
+            (another program's, three decimals), or nats, with one decimal or as ``nats3`` with three.
         outcome: ``item`` if the numerator is 0 or 1 per item and 1 is right, ``finding`` if it counts
             right findings; then items (findings) fixed and broken are counted.
         only: the part of the items that counts, as what ``ext.about`` of a score says: ("organ", "lung").
@@ -46,7 +46,7 @@ class Measure:
         return self.name.split(".")[0]
 
 
-Statistic = Literal["ece", "aurc", "auc", "pair", "image", "kappa", "bleu"]
+Statistic = Literal["ece", "aurc", "auc", "pair", "image", "kappa", "bleu", "cider", "macro"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Whole(Measure):
 
     Attributes:
         statistic: calibration error, area under risk over coverage, area under ROC, the share of pairs of
-            probes (of images) of which every answer is right, or the kappa of judge and rules.
+            probes (of images) of which every answer is right, the kappa of judge and rules, BLEU or
+            CIDEr of all reports, or F1 as a mean over labels.
         against: what the finding's log-odds on the intact image are set against: the image with the ``lesion``
             destroyed, the ``twin`` without it; empty: images of others that lack the finding.
         order: longest n-gram of BLEU.
@@ -131,7 +132,20 @@ def _report() -> list[Measure]:
     table.add("contradiction", "contradictory", "items", "reports that contradict themselves", "lower")
     table.add("missing", "missing", "expected", "expected findings not mentioned", "lower")
     table.add("rouge_l", "rouge_l", "texts", "ROUGE-L (F1, words alone)", short="ROUGE-L")
-    return table.rows + _wording("report", "report")
+    return table.rows + _wording("report", "report") + _overlap()
+
+
+def _overlap() -> list[Measure]:
+    """With ``--wording``; CIDEr, which is of a whole set, is in ``WORDING``."""
+    table = _Table("report")
+    for name in ("1", "2"):
+        table.add(f"rouge_{name}", f"rouge_{name}", "wording_items", f"ROUGE-{name} (F1, words alone)")
+    for order in range(1, 5):
+        what = f"BLEU-{order}, mean over reports (MedEvalKit)"
+        table.add(f"sentence_bleu_{order}", f"sentence_bleu_{order}", "sentence_items", what)
+    table.add("union_rouge_l", "union_rouge_l", "sentence_items", "ROUGE-L over sentences (MedEvalKit)")
+    table.add("empty", "empty", "wording_items", "empty reports", "lower")
+    return table.rows
 
 
 def _closed() -> list[Measure]:
@@ -290,7 +304,11 @@ WHOLE: tuple[Whole, ...] = (
 )
 """Measures of a whole set, behind all others in a summary."""
 
-BY_NAME: dict[str, Measure] = {measure.name: measure for measure in (*MEASURES, *WHOLE)}
+_CIDER = "CIDEr, 0 to 10 (words alone)"
+WORDING: tuple[Whole, ...] = (Whole("report.cider", {}, "", _CIDER, unit="ratio", short=_CIDER, statistic="cider"),)
+"""Measures of ``--wording`` that are no ratio of sums; see evaluation.wording."""
+
+BY_NAME: dict[str, Measure] = {measure.name: measure for measure in (*MEASURES, *WHOLE, *WORDING)}
 
 
 PARTED = (

@@ -27,6 +27,7 @@ from medpo_cli.evaluation.measures import (
     cooccurrence,
     part_of,
 )
+from medpo_cli.evaluation.report_metrics import all_measured, collected, definitions, further_ratios, further_wholes
 from medpo_cli.evaluation.statistics import (
     Floats,
     Sums,
@@ -41,7 +42,7 @@ from medpo_cli.evaluation.statistics import (
     sign_share,
 )
 from medpo_cli.evaluation.verdicts import alike
-from medpo_cli.evaluation.whole import Entries, collect, curves
+from medpo_cli.evaluation.whole import Entries, curves
 from medpo_cli.evaluation.whole import drawn as drawn_whole
 from medpo_cli.schema.records import Interval, Score, Summary
 
@@ -122,13 +123,14 @@ def summarise_runs(
     if not arms:
         return []
     first = next(iter(arms.values()))[0]
-    arms = alike(_against_base(arms))
-    ratios = [*MEASURES, *_cooccurrences(first), *_parts(first), *measured(first)]
+    arms = all_measured(alike(_against_base(arms)))
+    every = [score for runs in arms.values() for scores in runs for score in scores]
+    ratios = [*MEASURES, *_cooccurrences(first), *_parts(first), *measured(first), *further_ratios(every)]
     codes = group_codes([score.group or score.id for score in first])
-    wholes = [*WHOLE, *_probe_parts(first)]
+    wholes = [*WHOLE, *_probe_parts(first), *further_wholes(every)]
     drawn = _drawn(arms, ratios, wholes, codes, resamples, seed)
     measures = [*ratios, *wholes]
-    made = _Made(profile=first[0].profile, seed=seed, versions=versions)
+    made = _Made(profile=first[0].profile, seed=seed, versions=versions | definitions(every))
     out = [
         Summary(arm=name, metrics=_arm_metrics(measures, arm, codes), curves=curves(arm.whole[0]) or None, **made)
         for name, arm in drawn.items()
@@ -150,7 +152,7 @@ def _drawn(
 ) -> dict[str, _Arm]:
     """The arms with their sums and draws; every run shares each draw of groups."""
     sums = {name: [_sums(scores, measures, codes) for scores in runs] for name, runs in arms.items()}
-    whole = {name: [[collect(scores, one) for one in wholes] for scores in runs] for name, runs in arms.items()}
+    whole = {name: [[collected(scores, one) for one in wholes] for scores in runs] for name, runs in arms.items()}
     ratios = bootstrap([one for runs in sums.values() for one in runs], resamples, seed)
     others = drawn_whole([one for runs in whole.values() for run in runs for one in run], codes, resamples, seed)
     shape = (len(ratios), len(wholes), resamples)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medpo_cli.evaluation.headline import MARKS, Row, headline, number, probability, sections, shortcuts, unit, verdict
+from medpo_cli.evaluation.metric_measures import DEFINED
 from medpo_cli.schema.records import Summary
 
 SPARED = ("fixed/broken", "p", "n")
@@ -35,9 +36,15 @@ def table(summaries: Sequence[Summary], *, extra: Sequence[str] | None = None, w
     if seeds := {name: count for name, count in map(_seeds, summaries) if count > 1}:
         counted = ", ".join(f"{name} {count}" for name, count in seeds.items())
         out.append(f"mean over training seeds ({counted}); intervals cover seeds and items")
+    out += [f"{name.removeprefix(DEFINED)}: {told}" for name, told in _definitions(summaries).items()]
     if spared:
         out.append(f"a wider terminal also shows {', '.join(reversed(spared))}")
     return "\n".join(line for text in out for line in _folded(text, width))
+
+
+def _definitions(summaries: Sequence[Summary]) -> dict[str, str]:
+    """What measures of reports are by, or why there is none."""
+    return {name: told for one in summaries for name, told in one.versions.items() if name.startswith(DEFINED)}
 
 
 @dataclass(frozen=True)

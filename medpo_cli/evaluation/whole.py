@@ -73,7 +73,7 @@ class Entries:
                 return kappa(self.values, self.positive, self.strata, weights)
             case "bleu":
                 return bleu(self.values, self.strata, weights, self.measure.order)
-            case "auc":
+            case _:
                 return roc_area(self.values, self.positive, self.strata, weights)
 
     @property

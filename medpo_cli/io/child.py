@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import selectors
 import shlex
 import signal
@@ -41,17 +42,18 @@ class Child:
         command: words as a shell would split them; no shell is used.
         log: file for its standard error; else that is thrown away.
         what: how messages call it.
+        memory: bytes of data that each of its processes may hold (0: no limit; Linux).
 
     Raises:
         ConfigError: the command's quotes are not closed.
     """
 
-    def __init__(self, command: str, log: Path | None, what: str) -> None:
+    def __init__(self, command: str, log: Path | None, what: str, *, memory: int = 0) -> None:
         try:
             self._words = shlex.split(command)
         except ValueError:
             raise ConfigError(f"the {what}: quotes are not closed") from None
-        self._log, self._what = log, what
+        self._log, self._what, self._memory = log, what, memory
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
@@ -78,6 +80,9 @@ class Child:
         except (OSError, IndexError) as error:
             why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is empty"
             raise UnavailableError(f"the {self._what} cannot be started: {why}") from None
+        if self._memory and hasattr(resource, "prlimit"):
+            with contextlib.suppress(ProcessLookupError):  # it has ended already: the first line will tell
+                resource.prlimit(self._process.pid, resource.RLIMIT_DATA, (self._memory, self._memory))
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[IO[bytes]]:
@@ -88,18 +93,27 @@ class Child:
         with stream:
             yield stream
 
-    def write(self, line: bytes) -> None:
-        """Send one line.
+    def write(self, line: bytes, seconds: float | None = None) -> None:
+        """Send one line; a program that does not read has ``seconds`` to begin (None: for ever).
 
         Raises:
-            ChildError: ``crash``.
+            ChildError: ``crash``, ``timeout``.
         """
         assert self._process is not None and self._process.stdin is not None  # noqa: S101, PT018 - it runs
-        try:
-            self._process.stdin.write(line + b"\n")
-            self._process.stdin.flush()
-        except OSError:
-            raise ChildError("crash", f"the {self._what} ended") from None
+        pipe, rest = self._process.stdin.fileno(), memoryview(line + b"\n")
+        os.set_blocking(pipe, False)
+        end = None if seconds is None else time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_WRITE)
+            while rest:
+                if not selector.select(None if end is None else max(0.0, end - time.monotonic())):
+                    raise ChildError("timeout", f"the {self._what} took too long")
+                try:
+                    rest = rest[os.write(pipe, rest) :]
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    raise ChildError("crash", f"the {self._what} ended") from None
 
     def read(self, kind: type[M], seconds: float) -> M:
         """Its next line as ``kind``.

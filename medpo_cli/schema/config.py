@@ -386,6 +386,13 @@ class EvalConfig(ModelSettings, frozen=True, kw_only=True):
         str, Meta(description="measures tested, as M1,M2: p of the comparison is adjusted for their number (Holm)")
     ] = ""
     gate: Annotated[str, Meta(description="TOML file of bounds; exit 3 if one does not hold")] = ""
+    wording: Annotated[
+        bool, Meta(description="also ROUGE-1, ROUGE-2 and CIDEr of reports; scores then hold the references")
+    ] = False
+    metrics: Annotated[
+        str, Meta(description="TOML file of programs that score reports from local weights; a missing one is skipped")
+    ] = ""
+    require: Annotated[str, Meta(description="with --metrics: those that may not be missing, as M1,M2 (exit 69)")] = ""
     judge: Annotated[
         Literal["none", "http"],
         Meta(description="http: a server (--endpoint) also judges reports and open answers against the reference"),

@@ -21,6 +21,7 @@ from medpo_cli.schema.config import EvalConfig
 from medpo_cli.schema.records import Case, ImageRef, Pair, Sample, Score, Step, Summary
 from medpo_cli.stages.grading import graded, with_judge
 from medpo_cli.stages.judge import open_judge
+from medpo_cli.stages.report_metrics import ReportMetrics
 from medpo_cli.text.lexicon import Lexicon, load_lexicon
 
 OpenArms = Callable[[EvalConfig], Arms]
@@ -40,7 +41,7 @@ def run(
 
     A case is answered greedily by the base model and, with an adapter, by the aligned one; a sample
     is scored as it was given, without a model; a pair is scored by which side is more likely. With a judge,
-    each report and open answer also gets its grade.
+    each report and open answer also gets its grade; with ``wording`` and ``metrics`` reports get further measures.
 
     Args:
         records: cases, samples or pairs; samples cannot be mixed with the others.
@@ -59,16 +60,20 @@ def run(
     kept: dict[str, list[Score]] = {}
     gallery = Gallery(training) if config.html else None
     context.progress.start("eval", context.expected)
-    for case, scores in graded(worker.score(records), judge, worker.counts, config.jobs):
-        for score in scores:
-            kept.setdefault(score.arm or "", []).append(score)
-            yield score
-        if gallery is not None:
-            gallery.add(case, scores)
-        context.progress.advance()
+    with ReportMetrics(config, context) as further:
+        scored = further.measured(worker.score(records))
+        for case, scores in graded(scored, judge, worker.counts, config.jobs):
+            for score in scores:
+                kept.setdefault(score.arm or "", []).append(score)
+                yield score
+            if gallery is not None:
+                gallery.add(case, scores)
+            context.progress.advance()
+        further.warn()
     if missing := worker.missing:
         context.progress.warn(missing)
-    summaries = summarise(kept, resamples=config.bootstrap, seed=config.seed, versions=worker.versions)
+    versions = worker.versions | further.versions
+    summaries = summarise(kept, resamples=config.bootstrap, seed=config.seed, versions=versions)
     if judge is not None:
         summaries = with_judge(summaries, kept, context)
     if gallery is not None:

@@ -3,6 +3,8 @@
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medpo_cli.evaluation.reports import drift, report_counts, statements
 from medpo_cli.text.facts import compare, extract
@@ -127,6 +129,30 @@ def test_facts_without_a_truth_and_said_twice_do_not_count() -> None:
     twice = _counts(TRUTH + " " + TRUTH)
     assert twice["tuples_shared"] == 5
     assert twice["tuples_both"] == 10
+
+
+CHANGES = {
+    "new": "New {}.",
+    "worse": "The {} has increased.",
+    "better": "The {} has improved.",
+    "stable": "Unchanged {}.",
+    "": "There is a {}.",
+}
+TOLD = st.dictionaries(st.sampled_from(["pleural effusion", "nodule", "pneumothorax"]), st.sampled_from([*CHANGES]))
+
+
+@settings(deadline=None)
+@given(TOLD, TOLD.filter(bool))
+def test_temporal_f1_against_what_was_written(said: dict[str, str], truth: dict[str, str]) -> None:
+    """Its twin reads no text: it knows which changes the sentences were made of."""
+
+    def text(told: dict[str, str]) -> str:
+        return " ".join(CHANGES[change].format(finding) for finding, change in told.items())
+
+    counts = _counts(text(said), text(truth))
+    ours, theirs = ([(finding, one) for finding, one in told.items() if one] for told in (said, truth))
+    assert counts["changes_shared"] == sum(one in theirs for one in ours)
+    assert counts["changes_both"] == len(ours) + len(theirs)
 
 
 FINDINGS = {

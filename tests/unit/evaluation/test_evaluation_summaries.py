@@ -7,7 +7,7 @@ import pytest
 from medpo_cli.errors import BadInputError
 from medpo_cli.evaluation.comparisons import compare as compare_runs
 from medpo_cli.evaluation.headline import headline, number, probability, sections, shortcuts, verdict
-from medpo_cli.evaluation.measures import BY_NAME, MEASURES, WHOLE
+from medpo_cli.evaluation.measures import BY_NAME, MEASURES, WHOLE, WORDING
 from medpo_cli.evaluation.statistics import holm, never_seen
 from medpo_cli.evaluation.summaries import changes, summarise, summarise_runs
 from medpo_cli.evaluation.text_table import table
@@ -166,7 +166,7 @@ def test_verdict_needs_an_interval_without_zero(
 
 
 def test_names_are_unique_and_kinds_have_headings() -> None:
-    assert len(BY_NAME) == len(MEASURES) + len(WHOLE)
+    assert len(BY_NAME) == len(MEASURES) + len(WHOLE) + len(WORDING)
     rows = headline(_summarise(base=_run("01")), [measure.name for measure in MEASURES])
     assert sum(len(own) for _, own in sections(rows)) == len(rows) == 3
 

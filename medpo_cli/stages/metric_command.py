@@ -23,8 +23,8 @@ MAX_FAILURES = 3
 """So many in a row, and the program is given up: it would only cost a time limit for every report."""
 _GIB = 2**30
 
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+\-]{1,100}$")]
-Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,40}$")]
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._+\-]{1,100}$(?!\n)")]
+Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,40}$(?!\n)")]
 Flag = Literal[0, 1]
 
 

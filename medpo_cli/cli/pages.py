@@ -87,6 +87,7 @@ EXAMPLES = {
         "medpo eval test.jsonl --model ~/models/qwen-vl --adapter adapter --html report.html -o scores.jsonl",
         "medpo eval new.jsonl --compare base.jsonl --gate gate.toml",
         "medpo eval samples.jsonl --judge http --endpoint http://127.0.0.1:8000/v1 --cache verdicts",
+        "medpo eval samples.jsonl --wording --metrics metrics.toml --require bertscore",
     ),
 }
 """Command lines to copy, the plainest first."""

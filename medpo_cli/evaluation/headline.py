@@ -135,7 +135,8 @@ def headline(summaries: Sequence[Summary], names: Sequence[str] = HEADLINE, *, e
     arms = [summary for summary in summaries if summary.against is None]
     differences = [summary for summary in summaries if summary.against is not None]
     rows = []
-    others = dict.fromkeys(name for arm in arms for name in arm.metrics if name.startswith("metric."))
+    programs = dict.fromkeys(name for arm in arms for name in arm.metrics if name.startswith("metric."))
+    others = sorted(programs, key=lambda name: (name.split(".")[1], name.endswith(".failed")))
     for name in (*names, *others, *extra):
         cells = {str(arm.arm): arm.metrics.get(name) for arm in arms}
         if all(cell is None for cell in cells.values()):

@@ -12,6 +12,7 @@ import pytest
 from medpo_cli.errors import BadInputError, ConfigError, NoInputError, UnavailableError
 from medpo_cli.evaluation.comparisons import compare
 from medpo_cli.evaluation.gate import check_metric
+from medpo_cli.evaluation.headline import headline
 from medpo_cli.evaluation.measures import WORDING
 from medpo_cli.evaluation.text_table import table
 from medpo_cli.evaluation.wording import cider_rows
@@ -78,6 +79,9 @@ def test_vector_19_labels_micro_and_macro_as_sklearn(tmp_path: Path) -> None:
     assert round(got["metric.stub.labels_macro"], 4) == 0.5556
     assert got["metric.stub.labels_micro_two"] == pytest.approx(6 / 7)
     assert got["metric.stub.labels_macro_two"] == pytest.approx((1 + 2 / 3) / 2)
+    shown = [row.measure.name for row in headline([summary]) if row.measure.kind == "metric"]
+    assert set(shown) == set(got)
+    assert shown[-1] == "metric.stub.failed"
     cell = summary.metrics["metric.stub.labels_macro"]
     assert cell.n == 4
     assert cell.low is not None

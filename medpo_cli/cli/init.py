@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from medpo_cli.cli.options import described
-from medpo_cli.cli.recipe import find
+from medpo_cli.cli.recipe import settings
 from medpo_cli.cli.settings import STAGES, toml
 from medpo_cli.errors import CannotCreateError, ExitCode, NoInputError
 from medpo_cli.io.files import write_atomic
@@ -58,7 +58,7 @@ def run(output: Path, model: str, cases: str, recipe: str, *, everything: bool, 
         from medpo_cli.models.folder import check_model_folder
 
         check_model_folder(Path(model))
-    taken = tomllib.loads(find(recipe).read_text("utf-8")) if recipe else {}
+    taken = tomllib.loads(settings(recipe).read_text("utf-8")) if recipe else {}
     text = "\n".join(lines(model, cases, recipe, taken, everything=everything)) + "\n"
     write_atomic(output, text.encode())
     for line in _next(output, model, cases or INPUTS["sample"][0]):

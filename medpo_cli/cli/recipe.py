@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from medpo_cli.cli.recipe_tune import tune
-from medpo_cli.errors import CannotCreateError, ExitCode, NoInputError, UnavailableError
+from medpo_cli.errors import CannotCreateError, ExitCode, NoInputError, UnavailableError, UsageError
 from medpo_cli.io.files import atomic_path
 
 WIDTH = 80
@@ -65,6 +65,14 @@ def files(folder: Path) -> dict[str, Path]:
     found = [path for path in found if "__pycache__" not in path.parts]
     names = {path.relative_to(folder).as_posix(): path for path in found}
     return dict(sorted(names.items(), key=lambda item: (not item[0].endswith(".toml"), item[0])))
+
+
+def settings(name: str) -> Path:
+    """The recipe of this name if it holds settings of stages; raises UsageError if not, else as ``find``."""
+    path = find(name)
+    if path.parent != shelf() or path.suffix != ".toml":
+        raise UsageError(f"{name} holds no settings of stages: medpo recipe cp copies it")
+    return path
 
 
 def find(name: str) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from medpo_cli.cli import init
 from medpo_cli.cli.recipe import files, shelf
 from medpo_cli.cli.settings import STAGES, check_file, resolve
-from medpo_cli.errors import CannotCreateError, NoInputError, UnavailableError
+from medpo_cli.errors import CannotCreateError, NoInputError, UnavailableError, UsageError
 
 SETTING = re.compile(r"^# (\w+ = )", re.MULTILINE)
 
@@ -53,7 +53,7 @@ def test_all_shows_every_setting_that_has_a_value() -> None:
     assert len(written().splitlines()) < 80
 
 
-@pytest.mark.parametrize("recipe", [name for name in files(shelf()) if name.endswith(".toml")])
+@pytest.mark.parametrize("recipe", [name for name in files(shelf()) if name.endswith(".toml") and "/" not in name])
 def test_a_recipe_is_taken_over_whole(recipe: str) -> None:
     text = written(recipe.removesuffix(".toml"))
     for name, kind in STAGES.items():
@@ -95,3 +95,9 @@ def test_the_next_steps_name_what_is_missing(capsys: pytest.CaptureFixture[str])
     assert "import" not in said
     assert "medpo sample --config b.toml -o samples.jsonl" in said
     assert tomllib.loads(Path("b.toml").read_text())["sample"]["input"] == "mine.jsonl"
+
+
+@pytest.mark.parametrize("name", ["nightly.sh", "operations/gate", "operations/gate.toml"])
+def test_what_holds_no_settings_is_no_recipe_to_take_over(name: str) -> None:
+    with pytest.raises(UsageError, match="holds no settings of stages"):
+        written(name)

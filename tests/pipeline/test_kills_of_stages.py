@@ -27,6 +27,14 @@ RECORDS = 60
 HOWS = [signal.SIGKILL, signal.SIGTERM]
 
 
+def there(path: Path) -> bytes | None:
+    """The bytes of a file; None if it is not there, or was renamed just now by a run (or its last worker)."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 class Victim:
     """A folder in which one stage is started again and again on one output."""
 
@@ -50,7 +58,9 @@ class Victim:
         for path in sorted(self.folder.rglob("*")):
             name = str(path.relative_to(self.folder))
             if path.is_file() and not name.startswith(("images/", "llava/", "cases.", "samples.", "pairs.")):
-                found[name] = b"" if name.endswith(".run.json") else path.read_bytes()
+                data = there(path)
+                if data is not None:
+                    found[name] = b"" if name.endswith(".run.json") else data
         return found
 
     def clear(self) -> None:
@@ -60,9 +70,9 @@ class Victim:
     def written(self) -> int:
         """Whole lines of the output so far."""
         for name in (OUT, f"{OUT}.part"):
-            path = self.folder / name
-            if path.exists():
-                return path.read_bytes().count(b"\n")
+            data = there(self.folder / name)
+            if data is not None:
+                return data.count(b"\n")
         return 0
 
     def end_somewhere(self, how: signal.Signals, draw: random.Random) -> int:
@@ -79,16 +89,14 @@ class Victim:
         return process.wait()
 
     def unfinished_is_a_beginning(self) -> None:
-        part = self.folder / f"{OUT}.part"
-        if part.exists():
-            data = part.read_bytes()
+        data = there(self.folder / f"{OUT}.part")
+        if data is not None:
             whole = data[: data.rfind(b"\n") + 1]
             assert self.whole[OUT].startswith(whole)
         assert (self.folder / OUT).exists() <= (self.whole[OUT] == self.read(OUT))
 
     def read(self, name: str) -> bytes:
-        path = self.folder / name
-        return path.read_bytes() if path.exists() else b""
+        return there(self.folder / name) or b""
 
     def finish(self) -> None:
         """Resume to the end: every file is there again, no other is, and each has its bytes."""

@@ -6,8 +6,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from data.stub_server import Stub
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
@@ -64,3 +68,14 @@ def _no_network() -> Iterator[None]:
 def demo_model() -> Path:
     """The embedded demo model folder."""
     return Path(__file__).parents[1] / "medpo_cli" / "demo" / "phantom-llava"
+
+
+@pytest.fixture
+def stub() -> "Iterator[Stub]":
+    """A server on loopback that answers as it is told."""
+    from data.stub_server import Stub
+
+    one = Stub()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()

@@ -17,17 +17,16 @@ A bound on something that was not measured fails: a gate that cannot see must no
 
 import contextlib
 import difflib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from medpo_cli.errors import ConfigError, NoInputError
+from medpo_cli.errors import ConfigError
 from medpo_cli.evaluation.attention_measures import ATTENTION, attention_measure
 from medpo_cli.evaluation.measures import BY_NAME, PARTED, PROBES_PARTED
-from medpo_cli.io.toml import parse_toml
+from medpo_cli.io.toml import load_toml
 from medpo_cli.schema.records import Interval, Summary
 
 
@@ -53,14 +52,7 @@ def load_gate(path: Path) -> list[Bound]:
         NoInputError: no such file.
         ConfigError: not TOML, an unknown key or metric, or a bound without ``min`` and ``max``.
     """
-    try:
-        bounds = msgspec.convert(parse_toml(path.read_bytes(), path.name), _File).bound
-    except FileNotFoundError:
-        raise NoInputError(f"gate {path.name} not found") from None
-    except OSError as error:
-        raise ConfigError(f"{path.name}: {os.strerror(error.errno or 0)}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path.name}: {error}") from None
+    bounds = load_toml(path, _File, "gate").bound
     for number, bound in enumerate(bounds, start=1):
         check_metric(bound.metric, f"{path.name}: bound {number}")
         if bound.min is None and bound.max is None:

@@ -10,7 +10,6 @@
 Weights are looked for before the program is started, so that one whose weights are missing costs no time.
 """
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from medpo_cli.errors import ConfigError, NoInputError
-from medpo_cli.io.toml import parse_toml
+from medpo_cli.errors import ConfigError
+from medpo_cli.io.toml import load_toml
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
@@ -65,14 +64,7 @@ def load_metrics(path: Path, required: Sequence[str]) -> dict[str, Program]:
         NoInputError: no such file.
         ConfigError: not TOML, an unknown key, a bad value, or a required metric that it does not have.
     """
-    try:
-        found = msgspec.convert(parse_toml(path.read_bytes(), path.name), _File).metric
-    except FileNotFoundError:
-        raise NoInputError(f"metrics {path.name} not found") from None
-    except OSError as error:
-        raise ConfigError(f"{path.name}: {os.strerror(error.errno or 0)}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path.name}: {error}") from None
+    found = load_toml(path, _File, "metrics").metric
     for name in required:
         if name not in found:
             raise ConfigError(f"--require: {path.name} has no metric {name}; it has {', '.join(found)}")

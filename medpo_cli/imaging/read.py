@@ -46,13 +46,13 @@ def read_image(path: Path, *, frame: int | None = None, field: str | None = None
 def open_source(path: Path, field: str | None = None, *, marks: bool = False) -> Source:
     """Image and hash of a file or series folder; decoded once while it is unchanged and in the small cache.
 
-    It is read in a process of its own (``guard``). With ``marks`` the file is a DICOM segmentation or structure set.
+    It is read in a process of its own (``guard``). With ``marks`` a DICOM file is a segmentation or structure set.
     """
     try:
         key = (*_key(path), marks)
         if (kept := _CACHE.get(key)) is not None:
             return kept
-        source = _marked(path) if marks else Source(*guard.read(path))
+        source = _marked(path) if marks and is_dicom(path) else Source(*guard.read(path))
     except FileNotFoundError:
         raise RecordError("file-not-found", "file not found", field) from None
     except OSError:

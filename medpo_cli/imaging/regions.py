@@ -11,7 +11,6 @@ from medpo_cli.imaging import marks, segmentation, structures
 from medpo_cli.imaging.geometry import from_picture, same_grid, to_picture
 from medpo_cli.imaging.image import Array, Image, Mask
 from medpo_cli.imaging.polygon import inside_polygon
-from medpo_cli.imaging.read import is_dicom
 from medpo_cli.imaging.window import checked_source, frame_of
 from medpo_cli.io.context import Context
 from medpo_cli.schema.records import Region
@@ -82,26 +81,18 @@ def drawn_mask(corners: Sequence[tuple[float, float]], image: Image, frame: int 
 
 def _file_mask(region: Region, image: Image, context: Context, field: str) -> Mask:
     assert region.mask is not None  # noqa: S101 - the caller looked
-    if is_dicom(context.resolve(region.mask.path, f"{field}.mask.path")):
-        return _marked(region, image, context, f"{field}.mask")
-    other = checked_source(region.mask, context, f"{field}.mask").image
+    source = checked_source(region.mask, context, f"{field}.mask", marks=True)
+    if source.marks is not None:
+        number = marks.chosen(source.marks, region.mask.value, region.label, f"{field}.mask")
+        marks.check_frame(source.marks, image.frame_of_reference, f"{field}.mask")
+        laid = segmentation.mask if source.marks.kind == "planes" else structures.mask
+        return laid(source.marks, source.image.array, number, image, f"{field}.mask")
+    other = source.image
     if other.kind == "jpeg":
         raise RecordError("mask-not-binary", "JPEG changes values; save the mask as PNG or NIfTI", f"{field}.mask")
     if not same_grid(image, other):
         raise RecordError("geometry-mismatch", "mask and image do not share one grid", f"{field}.mask")
     return select(labels_of(other, field), region.mask.value, field, soft=other.kind in ("png", "tiff"))
-
-
-def _marked(region: Region, image: Image, context: Context, field: str) -> Mask:
-    """Of a DICOM segmentation or structure set."""
-    assert region.mask is not None  # noqa: S101 - the caller looked
-    source = checked_source(region.mask, context, field, marks=True)
-    found = source.marks
-    assert found is not None  # noqa: S101 - it was read for them
-    number = marks.chosen(found, region.mask.value, region.label, field)
-    marks.check_frame(found, image.frame_of_reference, field)
-    laid = segmentation.mask if found.kind == "planes" else structures.mask
-    return laid(found, source.image.array, number, image, field)
 
 
 def labels_of(mask: Image, field: str) -> Array:

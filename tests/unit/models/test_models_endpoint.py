@@ -23,14 +23,6 @@ from medpo_cli.schema.records import Decoding
 SECRET = "Is there a secret nodule?"
 
 
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    one = Stub()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
-
-
 def ask(stub: Stub, *replies: Reply | Callable[[], Reply], timeout: float = 5.0, retries: int = 2) -> Any:
     stub.replies = list(replies)
     endpoint = Endpoint(stub.url, "m", timeout=timeout, retries=retries, backoff=0.01)

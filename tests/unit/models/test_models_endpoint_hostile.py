@@ -21,14 +21,6 @@ SECRET = "ZQXSERVER"
 DEEP = b"[" * 200_000
 
 
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    one = Stub()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
-
-
 def said(**choice: Any) -> bytes:
     """A completion whose first choice has other fields too."""
     return json.dumps({"choices": [{"message": {"content": f"{SECRET} Yes."}} | choice]}).encode()

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,6 @@ def sample(answer: str, number: int = 0, reference: str = TRUTH) -> Sample:
 
 def verdict(*edits: dict[str, Any], verdict: str = "wrong") -> bytes:
     return chat(json.dumps({"verdict": verdict, "edits": list(edits)}))
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
-    one = Stub()
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ class FileOutput(Output):
         # The part is cut, never written anew: a kill in between must not lose what it holds.
         self._stream.truncate(self._count_in(self.part))
         if not self.count and self.path.exists():
-            for line in _finished(self.path):
+            for line, _ in _finished(self.path):
                 self._put(line)
                 self.count += 1
         self._before = self.count
@@ -136,7 +136,7 @@ class FileOutput(Output):
     def _count_in(self, path: Path) -> int:
         """Count and hash the whole records of ``path``; their bytes."""
         size = 0
-        for line in _finished(path):
+        for line, _ in _finished(path):
             self._digest.update(line)
             self.count += 1
             size += len(line)
@@ -144,9 +144,9 @@ class FileOutput(Output):
 
     def resumed(self) -> Iterator[Record]:
         """The records that an earlier run left."""
-        return (_known(line) for line in self._lines_before())
+        return (record for _, record in self._before_this_run())
 
-    def _lines_before(self) -> Iterator[bytes]:
+    def _before_this_run(self) -> Iterator[tuple[bytes, Record]]:
         return islice(_finished(self.part), self._before)
 
     def replay(self, records: Iterator[Record]) -> Iterator[Record]:
@@ -155,17 +155,17 @@ class FileOutput(Output):
         Raises:
             ConfigError: the input or the program has changed since the unfinished run.
         """
-        for number, line in enumerate(self._lines_before(), start=1):
+        for number, (line, before) in enumerate(self._before_this_run(), start=1):
             record = next(records, None)
             if record is None or encode(record) + b"\n" != line:
                 raise ConfigError(
-                    f"cannot resume {self.path.name}: {self._line(number, line)} differs from what this run makes: "
+                    f"cannot resume {self.path.name}: {self._line(number, before)} differs from what this run makes: "
                     "input or program have changed; --force starts again, another -o leaves it as it is"
                 )
         yield from records
 
-    def _line(self, number: int, line: bytes) -> str:
-        identifier = getattr(_known(line), "id", None)
+    def _line(self, number: int, record: Record) -> str:
+        identifier = getattr(record, "id", None)
         return f"{self.part.name}:{number}" + (f" (id {identifier})" if identifier else "")
 
     def finish(self, end: End) -> None:
@@ -179,13 +179,13 @@ class FileOutput(Output):
             raise OutputError(f"{self.path.name}: {os.strerror(error.errno or 0)}") from error
 
 
-def _finished(path: Path) -> Iterator[bytes]:
-    """The lines of whole records before the end record, or before a torn line."""
+def _finished(path: Path) -> Iterator[tuple[bytes, Record]]:
+    """The lines of whole records, each with its record, before the end record or a torn line."""
     with path.open("rb") as stream:
         for line in stream:
-            if not line.endswith(b"\n") or isinstance(_known(line), End):
+            if not line.endswith(b"\n") or isinstance(record := _known(line), End):
                 return
-            yield line
+            yield line, record
 
 
 def _known(line: bytes) -> Record:

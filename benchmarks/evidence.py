@@ -120,7 +120,7 @@ def discs(films: list[Finding], count: int = 10) -> Iterator[Finding]:
 
 def destroyed(finding: Finding, operator: str, grow: int) -> tuple[Array, Mask]:
     """The array with the finding destroyed, and the region that was."""
-    region = grown(finding.mask, grow)
+    region = grown(finding.mask, grow, finding.mask)
     ground = Ground(finding.image, box_of(region)[2])
     symmetry = None if ground.symmetry is None else (0, ground.symmetry)
     parameters = parameters_of(operator, CorruptConfig(), finding.image, finding.window, symmetry)
@@ -226,7 +226,7 @@ def sheet(finding: Finding, grow: int, path: Path, reach: float = 2.2) -> None:
         image = Image(array=np.where(mask, 255, 0).astype(np.uint8), kind="nifti", affine=finding.image.affine)
         return view(image, frame=finding.frame)[..., 0] > 127
 
-    clean, region = shown(finding.image.array), grown(finding.mask, grow)
+    clean, region = shown(finding.image.array), grown(finding.mask, grow, finding.mask)
     marked = outline(region)
     rows, columns = np.nonzero(marked)
     half = int(max(np.ptp(rows), np.ptp(columns)) / 2 * reach) + 6

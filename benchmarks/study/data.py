@@ -90,13 +90,13 @@ def _judge(folder: Path, asking: SampleConfig) -> None:
     cases = [case for case in cases if case.image.path in pictures]
     write(folder / "judged.samples.jsonl", sample.run(cases, asking, context))
     pairs = edit.run(read_file(folder / "judged.samples.jsonl", Sample), EditConfig(), context)
-    write(folder / PAIRS, corrupt.run(pairs, CorruptConfig(), context))
+    write(folder / PAIRS, corrupt.run(pairs, CorruptConfig(grow=0), context))
 
 
 def _corrupted(folder: Path, name: str) -> Iterator[Record]:
     from medpo_cli.stages import corrupt
 
-    settings = CorruptConfig(control=False, images=name.removesuffix(".jsonl"), **OPERATORS[name])
+    settings = CorruptConfig(control=False, grow=0, images=name.removesuffix(".jsonl"), **OPERATORS[name])
     pairs: Iterable[Pair] = read_file(folder / "pairs.jsonl", Pair)
     if name in WHOLE:
         pairs = map(_without_regions, pairs)

@@ -66,6 +66,7 @@ class Proofs:
         wanted = [self._masks[number] for number, _ in wanted_regions(record)]
         groups = [wanted, self._masks, *([mask] for mask in self._masks)]
         nothing = np.zeros(self._source.shape, bool)
+        self._lesions = regions.union(self._masks) if self._masks else nothing
         self._findings = [regions.union(group) for group in groups if group] or [nothing]
 
     def _read(self, path: str, sha256: str | None, field: str) -> "Image":
@@ -81,12 +82,12 @@ class Proofs:
         result = self._read(made.image.path, made.image.sha256, f"{field}.image")
         self.looked += 1
         try:
-            region, finding = verify.matching(made, self._findings, self._source)
+            region, finding = verify.matching(made, self._findings, self._lesions, self._source)
         except RecordError as error:
             raise RecordError(error.reason, error.message, f"{field}{error.path}") from None
         for problem in verify.problems(self._source, result, made, region, finding):
             yield RecordError(problem.reason, problem.message, f"{field}{problem.path}")
-        if field == "$.control" and any((region & mask).any() for mask in self._masks):
+        if field == "$.control" and (region & self._lesions).any():
             yield RecordError("proof-control", "the control touches a marked region", f"{field}.region")
 
     def ladder(self) -> Iterator[RecordError]:
@@ -101,7 +102,7 @@ class Proofs:
             if posixpath.dirname(ref.path) != folder or ref.path in known:
                 continue
             try:
-                region, _ = verify.matching(made, self._findings, self._source)
+                region, _ = verify.matching(made, self._findings, self._lesions, self._source)
             except RecordError:
                 return  # said of the corrupted image already
             self.looked += 1

@@ -153,9 +153,9 @@ def ring(mask: Mask, width: float) -> Mask:
     return near
 
 
-def grown(mask: Mask, pixels: int) -> Mask:
-    """``mask`` and all that lies at most ``pixels`` from it on its own slices."""
-    return mask | ring(mask, pixels) if pixels else mask
+def grown(mask: Mask, pixels: int, lesions: Mask) -> Mask:
+    """``mask`` and all that lies at most ``pixels`` from it on its own slices, but for other ``lesions``."""
+    return mask | (ring(mask, pixels) & ~lesions) if pixels else mask
 
 
 def radius(mask: Mask) -> float:

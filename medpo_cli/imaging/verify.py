@@ -18,17 +18,18 @@ TOLERANCE = 1e-5
 """Relative difference of measured numbers that other versions of numpy may make."""
 
 
-def region_of(made: Corrupted, finding: Mask, image: Image) -> Mask | None:
+def region_of(made: Corrupted, finding: Mask, lesions: Mask, image: Image) -> Mask | None:
     """The region that ``made`` says it destroyed; None for a control that does not lie in the image.
 
     Args:
         made: a corrupted image or its control.
         finding: the marked regions that the record is about.
+        lesions: all that the record marks; growing spared the others.
         image: the source.
     """
     if made.route.startswith("fallback"):
         return np.ones(image.shape, bool)
-    region = grown(finding, int(made.parameters.get("grow", 0)))
+    region = grown(finding, int(made.parameters.get("grow", 0)), lesions)
     if not made.route.startswith("control"):
         return region
     box = made.region.box
@@ -46,19 +47,20 @@ def region_of(made: Corrupted, finding: Mask, image: Image) -> Mask | None:
     return moved
 
 
-def matching(made: Corrupted, findings: list[Mask], image: Image) -> tuple[Mask, Mask]:
+def matching(made: Corrupted, findings: list[Mask], lesions: Mask, image: Image) -> tuple[Mask, Mask]:
     """The region that ``made`` destroyed and the finding it belongs to: those whose hash is the claimed one.
 
     Args:
         made: a corrupted image or its control.
         findings: what a record may have been about when it was corrupted, likeliest first; not empty.
+        lesions: all that the record marks.
         image: the source.
 
     Raises:
         RecordError: ``proof-region``: none fits.
     """
     for finding in findings:
-        region = region_of(made, finding, image)
+        region = region_of(made, finding, lesions, image)
         if region is not None and region_hash(region) == made.region.mask:
             return region, finding
     raise RecordError("proof-region", "the region is not one that the record's masks mark", ".region.mask")

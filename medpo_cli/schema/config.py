@@ -178,8 +178,9 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
         Meta(description="how the region is destroyed (gaussian: the paper's noise)"),
     ] = "harmonic-texture"  # fmt: skip
     grow: Annotated[
-        int, Meta(ge=0, le=32, description="pixels that regions are grown by first: tight masks leave a blurred rim")
-    ] = 0
+        Annotated[int, Meta(ge=0, le=32)] | None,
+        Meta(description="pixels that regions are grown by first; without: 2 for operators that fill in, else 0"),
+    ] = None
     feather: Annotated[
         int, Meta(ge=0, le=32, description="pixels inside the region's edge over which the change fades in")
     ] = 0
@@ -204,7 +205,8 @@ class CorruptConfig(Settings, frozen=True, kw_only=True):
         float, Meta(ge=0, description="reject if so many times rougher or smoother than around it (0: no limit)")
     ] = 0.0
     escalate: Annotated[
-        bool, Meta(description="instead of rejecting try again: region grown by 1 to 3 pixels, then other operators")
+        bool,
+        Meta(description="instead of rejecting try again: region grown by 1 to 3 more pixels, then other operators"),
     ] = False
     control: Annotated[bool, Meta(description="also write an equal region elsewhere")] = True
     fallback: Annotated[

@@ -13,7 +13,7 @@ from medpo_cli.errors import ConfigError, RecordError
 from medpo_cli.imaging import corruption, ladder, regions
 from medpo_cli.imaging.control import find_control
 from medpo_cli.imaging.image import Mask
-from medpo_cli.imaging.operators import ESCALATION, NEED_NOTHING_AROUND
+from medpo_cli.imaging.operators import ESCALATION, NEED_NOTHING_AROUND, usual_growth
 from medpo_cli.imaging.prepared import KEPT_IMAGES, Prepared, Recent
 from medpo_cli.imaging.sight import Sight
 from medpo_cli.imaging.window import checked_source
@@ -37,9 +37,9 @@ class Step:
 
 def steps(config: CorruptConfig) -> list[Step]:
     """What is tried in turn: the chosen operator, and with ``escalate`` those of ``ESCALATION``."""
-    first = Step(config.operator, config.grow)
-    further = [Step(name, config.grow + more) for name, more in ESCALATION] if config.escalate else []
-    return [first, *(step for step in further if step != first)]
+    wanted = [(config.operator, 0), *(ESCALATION if config.escalate else ())]
+    growth = {name: usual_growth(name) if config.grow is None else config.grow for name, _ in wanted}
+    return list(dict.fromkeys(Step(name, growth[name] + more) for name, more in wanted))
 
 
 class Corrupter:
@@ -123,10 +123,10 @@ class Corrupter:
         """
         problem: RecordError | None = None
         for step in steps(self.config):
-            region = regions.grown(finding, step.grow)
+            region = regions.grown(finding, step.grow, target.lesions()) if step.grow else finding
             try:
                 if step.grow and regions.fraction(region) > regions.MAX_FRACTION:
-                    raise RecordError("mask-too-large", "the grown region is no longer local")
+                    raise RecordError("mask-too-large", "the grown region is no longer local: --grow 0")
                 done = self._made_of(target, region, step, "lesion", finding, self._limits)
                 if done.region.changed == 0:
                     raise RecordError("no-effect", "destroying the region changed nothing: the mask marks no structure")

@@ -172,7 +172,7 @@ def align_and_score(folder: Path, model: str, arm: Arm) -> list[Record]:
 def _corrupted(source: Path, target: Path, context: Context) -> None:
     from medpo_cli.stages import corrupt
 
-    _write(target, corrupt.run(read_file(source, Case), CorruptConfig(), context), "corrupt")
+    _write(target, corrupt.run(read_file(source, Case), CorruptConfig(grow=0), context), "corrupt")
 
 
 def _write(path: Path, records: Iterable[Record], stage: str) -> None:

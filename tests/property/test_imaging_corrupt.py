@@ -99,7 +99,12 @@ def one_file(kind: str, dtype: str, operator: str, seed: int) -> None:
         region = Region(label="x", mask=MaskRef(path="mask.nii.gz"))
         record = Case(id="c", image=ImageRef(path=path, frame=frame), prompt="p", task="report", regions=[region])
         config = CorruptConfig(
-            operator=operator, grow=seed % 2, feather=seed % 3, model_side=16, patch=2, sigma_at="model"
+            operator=operator,
+            grow=(None, 0, 1)[seed // 7 % 3],
+            feather=seed % 3,
+            model_side=16,
+            patch=2,
+            sigma_at="model",
         )  # type: ignore[call-arg]
         try:
             (done,) = run([record], config, Context(folder))

@@ -11,7 +11,7 @@ from medpo_cli.imaging.operators.fill import biharmonic, blur, harmonic, mirror,
 from medpo_cli.imaging.operators.noise import diffusion, gaussian, replace, ring_noise, shuffle
 from medpo_cli.imaging.operators.texture import harmonic_texture
 
-__all__ = ["ESCALATION", "NEED_NOTHING_AROUND", "OPERATORS", "Operator", "Settings"]
+__all__ = ["ESCALATION", "NEED_NOTHING_AROUND", "OPERATORS", "Operator", "Settings", "usual_growth"]
 
 OPERATORS: dict[str, Operator] = {
     "harmonic-texture": harmonic_texture,
@@ -31,6 +31,15 @@ OPERATORS: dict[str, Operator] = {
 
 NEED_NOTHING_AROUND = frozenset({"gaussian", "diffusion", "replace", "shuffle", "patch-black", "area-crop"})
 """Operators that can be applied to a whole image; a fill has nothing to go by there."""
+
+RIM = 2
+"""Pixels around a reader's mask that still show the finding: its blurred edge, which a fill would carry inwards."""
+
+
+def usual_growth(operator: str) -> int:
+    """Pixels that a region is grown by where nobody says how many; published noise keeps to the mask as it is."""
+    return 0 if operator in NEED_NOTHING_AROUND else RIM
+
 
 ESCALATION: tuple[tuple[str, int], ...] = (
     ("harmonic-texture", 0),

@@ -112,7 +112,7 @@ def test_a_finding_smaller_than_a_pixel_of_the_model_is_still_looked_at() -> Non
 
 
 def test_a_grown_region_is_measured_on_the_finding() -> None:
-    finding, region = MASK, grown(MASK, 3)
+    finding, region = MASK, grown(MASK, 3, MASK)
     assert (region & ~finding).sum() == ring(finding, 3).sum()
     array = textured(96, 1.0) + 40 * finding
     sight = Sight(image_of(array), region, None, 336, finding)

@@ -98,7 +98,7 @@ def test_corrupted_images_and_outlines_are_seen_in_the_same_way(tmp_path: Path, 
     ref = ImageRef(path="v.nii.gz", window=Window(center=200, width=300), **look)  # type: ignore[arg-type]
     region = Region(label="nodule", mask=MaskRef(path="m.nii.gz"))
     case = Case(id="1", image=ref, prompt="?", task="report", regions=[region])
-    (done,) = corrupt([case], CorruptConfig(control=False), Context(tmp_path))
+    (done,) = corrupt([case], CorruptConfig(control=False, grow=0), Context(tmp_path))
     assert done.corrupted is not None
     shown = done.corrupted.image
     assert (shown.frame, shown.montage, shown.projection) == (ref.frame, ref.montage, ref.projection)

@@ -69,7 +69,7 @@ def pair(*labels: str | None) -> Pair:
 
 
 def one(record: Case, root: Path, **settings: object) -> Case:
-    (done,) = run([record], CorruptConfig(**settings), Context(root))  # type: ignore[arg-type]
+    (done,) = run([record], CorruptConfig(**({"grow": 0} | settings)), Context(root))  # type: ignore[arg-type]
     return done
 
 
@@ -129,7 +129,7 @@ def test_equal_regions_share_one_file_and_records_do_not_matter(root: Path) -> N
     files = {path.name: path.read_bytes() for path in (root / "corrupted").iterdir()}
     for path in (root / "corrupted").iterdir():
         path.unlink()
-    alone = one(records[3], root)
+    alone = one(records[3], root, grow=None)
     assert alone.corrupted == together[3].corrupted
     assert alone.control == together[3].control
     assert {path.name: path.read_bytes() for path in (root / "corrupted").iterdir()} == files

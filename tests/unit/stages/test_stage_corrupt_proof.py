@@ -12,7 +12,9 @@ from scipy import ndimage
 from medpo_cli.cli.check_images import check_images
 from medpo_cli.errors import RecordError
 from medpo_cli.imaging import nifti as volumes
-from medpo_cli.imaging.operators import OPERATORS
+from medpo_cli.imaging.operators import NEED_NOTHING_AROUND, OPERATORS
+from medpo_cli.imaging.read import read_image
+from medpo_cli.imaging.regions import grown
 from medpo_cli.io.context import Context
 from medpo_cli.io.stream import encode
 from medpo_cli.schema.config import CorruptConfig
@@ -46,7 +48,7 @@ def case(name: str = "1", image: int = 0, labels: str = "left right", **fields: 
 
 
 def one(record: Case, root: Path, **settings: object) -> Case:
-    (done,) = run([record], CorruptConfig(**settings), Context(root))  # type: ignore[arg-type]
+    (done,) = run([record], CorruptConfig(**({"grow": 0} | settings)), Context(root))  # type: ignore[arg-type]
     return done
 
 
@@ -126,6 +128,40 @@ def test_escalation_grows_a_tight_region(root: Path) -> None:
     assert abs(done.corrupted.region.remaining or 9) < 0.15
     assert done.corrupted.region.voxels == done.control.region.voxels > tight.sum()
     assert checked(root, done) == (2, [])
+
+
+def test_fills_grow_a_region_unless_told_and_noise_does_not() -> None:
+    for name in OPERATORS:
+        usual = 0 if name in NEED_NOTHING_AROUND else 2
+        assert [step.grow for step in steps(CorruptConfig(operator=name))] == [usual]  # type: ignore[arg-type]
+        assert [step.grow for step in steps(CorruptConfig(operator=name, grow=1))] == [1]  # type: ignore[arg-type]
+    order = steps(CorruptConfig(operator="gaussian", escalate=True))
+    assert [step.grow for step in order] == [0, 2, 3, 4, 5, 3, 3]
+
+
+def test_the_default_takes_the_rim_too_but_no_lesion_beside_it(root: Path) -> None:
+    """The left lesion's mask is split in two findings that touch; the one asked for grows away from the other only."""
+    half = LEFT.copy()
+    half[: int(np.flatnonzero(LEFT.any(axis=(1, 2))).mean())] = False
+    other = LEFT & ~half
+    for name, mask in (("half", half), ("other", other)):
+        nifti(root / f"{name}.nii.gz", mask.astype(np.uint8))
+    span = Span(kind="status", label="half", chosen=(0, 1), rejected=(0, 1), source="rules")
+    record = Pair(
+        id="p", image=ImageRef(path="0.png"), prompt="p", task="report", chosen="a", rejected="b",
+        regions=[region("half", "half"), region("other", "other")], origin="corrected", spans=[span],
+    )  # fmt: skip
+    done = one(record, root, grow=None, control=False)
+    assert done.corrupted is not None
+    assert done.corrupted.parameters["grow"] == 2
+    source, made = (read_image(root / path).array for path in ("0.png", done.corrupted.image.path))
+    changed = source != made
+    destroyed = grown(half, 2, LEFT)
+    assert done.corrupted.region.voxels == destroyed.sum() > half.sum() + 20
+    assert changed[destroyed].mean() > 0.8
+    assert not changed[~destroyed].any()
+    assert not (destroyed & other).any()
+    assert checked(root, done) == (1, [])
 
 
 def test_the_order_of_steps() -> None:

@@ -101,7 +101,7 @@ def test_a_mask_is_on_the_images_grid(root: Path, how: str, image: str, frame: i
     if source.affine is not None:
         np.testing.assert_array_equal(copy.affine, source.affine)
     assert notes == ["targets found: 1"]
-    (destroyed,) = corrupt([done], CorruptConfig(control=False), Context(root))
+    (destroyed,) = corrupt([done], CorruptConfig(control=False, grow=0), Context(root))
     assert destroyed.corrupted is not None
     assert destroyed.corrupted.region.voxels == SPOT.sum()
 

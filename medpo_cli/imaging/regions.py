@@ -122,12 +122,11 @@ def select(labels: Array, value: int | None, field: str, *, soft: bool) -> Mask:
 
 
 def union(masks: Sequence[Mask]) -> Mask:
-    """All voxels of any of the masks; a single mask is given back as it is."""
-    if len(masks) == 1:
-        return masks[0]
-    whole = masks[0].copy(order="K")
+    """All voxels of any of the masks; a first one that holds the others is given back as it is."""
+    whole = masks[0]
     for mask in masks[1:]:
-        whole |= mask
+        if (mask > whole).any():
+            whole = whole | mask
     return whole
 
 
@@ -155,7 +154,13 @@ def ring(mask: Mask, width: float) -> Mask:
 
 def grown(mask: Mask, pixels: int, lesions: Mask) -> Mask:
     """``mask`` and all that lies at most ``pixels`` from it on its own slices, but for other ``lesions``."""
-    return mask | (ring(mask, pixels) & ~lesions) if pixels else mask
+    if not pixels:
+        return mask
+    # In place: each whole mask beside an int16 volume is half its size.
+    near = ring(mask, pixels)
+    near[lesions] = False
+    near |= mask
+    return near
 
 
 def radius(mask: Mask) -> float:

@@ -149,8 +149,8 @@ class Corrupter:
             about["twinned"] = True
         key = corruption.key_of(target.image.content, region, "control", about, self.config.seed)
         ground, rng = target.image.ground(region), corruption.stream_of(key)[1]
-        twinned = "twinned" in about
-        site = self._sites.get_or(key, lambda: find_control(ground, region, lesions | region, rng, twinned=twinned))
+        twinned, taken = "twinned" in about, regions.union([region, lesions])
+        site = self._sites.get_or(key, lambda: find_control(ground, region, taken, rng, twinned=twinned))
         if site is None:
             self.counts["no legal control site"] += 1
             return None, "no-control-site"

@@ -1,5 +1,6 @@
 """``medpo recipe``: the configuration files and scripts that come with medpo, listed and copied."""
 
+import ast
 import difflib
 import shutil
 import textwrap
@@ -96,6 +97,14 @@ def summary(path: Path) -> str:
     return started[0] if started else ""
 
 
+def companions(path: Path) -> list[Path]:
+    """The files beside a Python recipe that it imports, and without which it does not run."""
+    if path.suffix != ".py":
+        return []
+    names = [node.module for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)]
+    return [one for name in names if name and (one := path.with_name(f"{name}.py")).is_file()]
+
+
 def _list(pattern: str) -> ExitCode:
     found = {name: summary(path) for name, path in files(shelf()).items()}
     shown = {n: text for n, text in found.items() if pattern.lower() in f"{n} {text}".lower()}
@@ -112,9 +121,14 @@ def _copy(name: str, to: Path, *, force: bool) -> ExitCode:
     target = to / source.name if to.is_dir() else to
     if target.exists() and not force:
         raise CannotCreateError(f"{target.name} exists: --force replaces it")
-    with atomic_path(target) as temporary:
-        shutil.copy(source, temporary)  # with its mode: scripts stay executable
+    beside = {target.parent / one.name: one for one in companions(source)}
+    for place, one in beside.items():
+        if place.exists() and not force and place.read_bytes() != one.read_bytes():
+            raise CannotCreateError(f"{place.name} exists and is another file: --force replaces it")
+    for place, one in {target: source, **beside}.items():
+        with atomic_path(place) as temporary:
+            shutil.copy(one, temporary)  # with its mode: scripts stay executable
     settings = source.suffix == ".toml" and source.parent == shelf()  # in folders lie files for other ends
-    use = f": medpo STAGE --config {target}" if settings else ""
+    use = f": medpo STAGE --config {target}" if settings else "".join(f" and {place}" for place in beside)
     typer.echo(f"medpo recipe cp: wrote {target}{use}", err=True)
     return ExitCode.DONE

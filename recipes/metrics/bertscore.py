@@ -4,8 +4,8 @@
     command = "/opt/bert/bin/python bertscore.py {weights} --layer 9"
     weights = "/models/bert"
 
-Runs in an environment of its own with transformers and torch; medpo need not be there. Nothing is downloaded, weights
-are read from safetensors only.
+Runs in an environment of its own with transformers and torch; medpo need not be there, serving.py must lie beside it.
+Nothing is downloaded, weights are read from safetensors only.
 
 Definition: hidden states of one layer (0: embeddings; default: the last), each token's vector divided by its length;
 recall is the mean over the reference's tokens of the highest cosine with a token of the answer, precision the mean over
@@ -16,25 +16,14 @@ roberta-large. The version that scores carry names layer, transformers and a has
 """
 
 import argparse
-import hashlib
-import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from serving import Scorer, digest, has_tokenizer, has_weights, serve
+
 Score = dict[str, float]
-PROTOCOL = {"protocol": "medpo-metric/1", "name": "bertscore"}
 VALUES = ["precision", "recall", "f1"]
-
-
-def digest(folder: Path) -> str:
-    """Eight digits that tell these weights from others."""
-    found = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            found.update(hashlib.file_digest(stream, "sha256").digest())
-    return found.hexdigest()[:8]
 
 
 def load(folder: str, layer: int | None, longest: int) -> Callable[[str, str], Score]:
@@ -72,27 +61,6 @@ def load(folder: str, layer: int | None, longest: int) -> Callable[[str, str], S
     return score
 
 
-def serve(prepare: Callable[[], tuple[Callable[[str, str], Score], str]]) -> None:
-    """Speak medpo-metric/1 on the standard streams until the input ends.
-
-    Args:
-        prepare: loads; gives the function and the version.
-    """
-    # Libraries print: the lines of the protocol go to a private copy of standard output.
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def say(line: dict[str, object]) -> None:
-        out.write(json.dumps(line) + "\n")
-        out.flush()
-
-    score, version = prepare()
-    say({**PROTOCOL, "version": version, "values": VALUES})
-    for line in sys.stdin:
-        asked = json.loads(line)
-        say({"request": asked["request"], "values": score(asked["answer"], asked["reference"])})
-
-
 def main() -> None:
     """Load, then serve."""
     parser = argparse.ArgumentParser(description="BERTScore of reports for medpo eval --metrics")
@@ -100,19 +68,17 @@ def main() -> None:
     parser.add_argument("--layer", type=int)
     parser.add_argument("--max-tokens", type=int, default=512)
     given = parser.parse_args()
-    if not (given.folder / "config.json").is_file():
-        print(json.dumps({**PROTOCOL, "version": "0", "missing": "weights"}), flush=True)  # noqa: T201 - the protocol
-        return
 
-    def prepare() -> tuple[Callable[[str, str], Score], str]:
+    def prepare() -> tuple[Scorer, str]:
         score = load(str(given.folder), given.layer, given.max_tokens)
         import transformers
 
         layer = "last" if given.layer is None else given.layer
         version = f"1+layer.{layer}.no-idf.transformers.{transformers.__version__}.weights.{digest(given.folder)}"
-        return score, version
+        return lambda answer, reference: {"values": score(answer, reference)}, version
 
-    serve(prepare)
+    there = has_tokenizer(given.folder) and has_weights(given.folder)
+    serve("bertscore", {"values": VALUES}, there, prepare)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,18 @@ def test_cp_writes_the_file_once(medpo: Run, folder: Path) -> None:
     assert (folder / "sub" / "sam3.py").is_file()
 
 
+def test_cp_brings_what_a_program_imports(medpo: Run, folder: Path) -> None:
+    done = medpo("recipe", "cp", "metrics/bertscore.py")
+    assert done.returncode == 0, done.stderr
+    assert "bertscore.py and serving.py" in done.stderr
+    assert (folder / "serving.py").read_bytes() == (ROOT / "recipes" / "metrics" / "serving.py").read_bytes()
+    assert medpo("recipe", "cp", "metrics/chexbert.py").returncode == 0  # the same companion is no conflict
+    (folder / "serving.py").write_text("mine")
+    assert medpo("recipe", "cp", "metrics/ratescore.py").returncode == 73
+    assert not (folder / "ratescore.py").exists()
+    assert (folder / "serving.py").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["qlora", "mpdo", "../pyproject", "/etc/passwd"])
 def test_cp_of_nothing_names_the_nearest(medpo: Run, folder: Path, name: str) -> None:
     done = medpo("recipe", "cp", name)

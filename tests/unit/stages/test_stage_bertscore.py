@@ -75,6 +75,7 @@ def scored(tmp: Path, folder: Path, options: str, *answers: str, **settings: Any
 
 @pytest.fixture(scope="module")
 def program() -> Any:
+    sys.path.insert(0, str(PROGRAM.parent))
     return importlib.machinery.SourceFileLoader("bertscore_recipe", str(PROGRAM)).load_module()
 
 

@@ -185,10 +185,10 @@ def write(image: Image, array: Array, key: bytes, mask: Mask, folder: Path, sigh
     """Write ``array`` as ``folder``/KEY.nii.gz, read it again and prove it; raises as ``destroy``."""
     path = folder / f"{key.hex()}.nii.gz"
     data = nifti.encode(image, array)
-    del array  # The proof reads the file: two volumes in memory are enough.
     write_once(path, data)
-    shown = proof.prove(image, path, mask, sight)
-    return Made(path.name, hashlib.sha256(data).hexdigest(), stream_of(key)[0], shown)
+    digest = hashlib.sha256(data).hexdigest()
+    del array, data  # The proof reads the file: two volumes in memory are enough.
+    return Made(path.name, digest, stream_of(key)[0], proof.prove(image, path, mask, sight))
 
 
 def write_once(path: Path, data: bytes) -> None:

@@ -84,7 +84,7 @@ def test_chexbert_refuses_another_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "paths"), [("bertscore", 1), ("chexbert", 2), ("ratescore", 2), ("radgraph_f1", 2)]
+    ("program", "paths"), [("bertscore", 1), ("chexbert", 2), ("ratescore", 2), ("radgraph_f1", 2), ("green", 1)]
 )
 def test_missing_weights_are_said_at_once(tmp_path: Path, program: str, paths: int) -> None:
     (tmp_path / "readme").write_text("x")
@@ -92,3 +92,19 @@ def test_missing_weights_are_said_at_once(tmp_path: Path, program: str, paths: i
     (hello,) = spoken(program, *[str(tmp_path)] * paths, pairs=[("a", "b")])
     assert hello["missing"] == "weights"
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.json", '{"auto_map": {"AutoModel": "x.Y"}}'), ("modeling_x.py", "raise SystemExit")]
+)
+def test_green_refuses_a_folder_with_code_and_other_transformers(tmp_path: Path, name: str, content: str) -> None:
+    for there in ("config.json", "vocab.json"):
+        (tmp_path / there).write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(subprocess.CalledProcessError) as other:
+        spoken("green", str(tmp_path), pairs=[])
+    assert "transformers 4.40.x is needed" in other.value.stderr  # the suite has a later one
+    (tmp_path / name).write_text(content)
+    with pytest.raises(subprocess.CalledProcessError) as code:
+        spoken("green", str(tmp_path), pairs=[])
+    assert "brings code of its own" in code.value.stderr

@@ -63,7 +63,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     warnings.simplefilter("ignore")
     values: Counter[str] = Counter()
-    refused = []
+    refused, different = [], []
     for path, dataset in files():
         try:
             image = read_image(path)
@@ -73,9 +73,9 @@ def main() -> None:
             outcome = compared(image, dataset)
             values[outcome] += 1
             if outcome == "different":
-                refused.append(f"{outcome:>20}  {path.name}")
-    print(f"{values.total()} read, {len(refused) - values['different']} refused; values: {dict(values)}")
-    print("\n".join(refused))
+                different.append(f"{outcome:>20}  {path.name}")
+    print(f"{values.total()} read, {len(refused)} refused; values: {dict(values)}")
+    print("\n".join([*refused, *different]))
 
 
 if __name__ == "__main__":

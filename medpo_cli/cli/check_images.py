@@ -64,10 +64,8 @@ class Proofs:
         ]
         # An image may have been made for a case, or for other edits than those the record holds now.
         wanted = [self._masks[number] for number, _ in wanted_regions(record)]
-        groups = [wanted, self._masks, *([mask] for mask in self._masks)]
-        nothing = np.zeros(self._source.shape, bool)
-        self._lesions = regions.union(self._masks) if self._masks else nothing
-        self._findings = [regions.union(group) for group in groups if group] or [nothing]
+        self._lesions = regions.union(self._masks) if self._masks else np.zeros(self._source.shape, bool)
+        self._findings = [*([regions.union(wanted)] if wanted else []), self._lesions, *self._masks]
 
     def _read(self, path: str, sha256: str | None, field: str) -> "Image":
         from medpo_cli.imaging.window import checked_source

@@ -1,5 +1,7 @@
 """What ``corrupt`` works on: which regions of a record, and their masks on its first image."""
 
+import functools
+
 import numpy as np
 
 from medpo_cli.imaging import regions
@@ -48,6 +50,7 @@ class Target:
             )
         return self._masks[number]
 
+    @functools.cached_property
     def lesions(self) -> Mask:
         """All regions of the record; nothing for a record without."""
         masks = [self.mask(number) for number in range(len(self.record.regions or []))]

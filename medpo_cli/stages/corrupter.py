@@ -123,7 +123,7 @@ class Corrupter:
         """
         problem: RecordError | None = None
         for step in steps(self.config):
-            region = regions.grown(finding, step.grow, target.lesions()) if step.grow else finding
+            region = regions.grown(finding, step.grow, target.lesions) if step.grow else finding
             try:
                 if step.grow and regions.fraction(region) > regions.MAX_FRACTION:
                     raise RecordError("mask-too-large", "the grown region is no longer local: --grow 0")
@@ -143,14 +143,16 @@ class Corrupter:
         self, target: Target, step: Step, region: Mask, done: Corrupted
     ) -> tuple[Corrupted | None, str | None]:
         """A control made as the lesion was, or None and why."""
-        lesions = target.lesions()
+        lesions = target.lesions
         about: corruption.Parameters = {"lesions": regions.region_hash(lesions)}
         if step.operator == "mirror":
             about["twinned"] = True
         key = corruption.key_of(target.image.content, region, "control", about, self.config.seed)
         ground, rng = target.image.ground(region), corruption.stream_of(key)[1]
-        twinned, taken = "twinned" in about, regions.union([region, lesions])
-        site = self._sites.get_or(key, lambda: find_control(ground, region, taken, rng, twinned=twinned))
+        twinned = "twinned" in about
+        site = self._sites.get_or(
+            key, lambda: find_control(ground, region, regions.union([region, lesions]), rng, twinned=twinned)
+        )
         if site is None:
             self.counts["no legal control site"] += 1
             return None, "no-control-site"
@@ -194,7 +196,7 @@ class Corrupter:
             RecordError: the operator cannot, or leaves more than ``limits`` allow.
         """
         image, config = target.image, self.config
-        symmetry = image.symmetry(mask, target.lesions()) if step.operator == "mirror" else None
+        symmetry = image.symmetry(mask, target.lesions) if step.operator == "mirror" else None
         parameters = corruption.parameters_of(step.operator, config, image.image, target.ref.window, symmetry)
         if step.grow:
             parameters["grow"] = step.grow

@@ -172,6 +172,7 @@ def align_and_score(folder: Path, model: str, arm: Arm) -> list[Record]:
 def _corrupted(source: Path, target: Path, context: Context) -> None:
     from medpo_cli.stages import corrupt
 
+    # The phantoms' masks hold the whole blur of a finding: there is no rim to grow over.
     _write(target, corrupt.run(read_file(source, Case), CorruptConfig(grow=0), context), "corrupt")
 
 

@@ -3,9 +3,12 @@
 import importlib.machinery
 import json
 import math
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -74,9 +77,11 @@ def scored(tmp: Path, folder: Path, options: str, *answers: str, **settings: Any
 
 
 @pytest.fixture(scope="module")
-def program() -> Any:
-    sys.path.insert(0, str(PROGRAM.parent))
-    return importlib.machinery.SourceFileLoader("bertscore_recipe", str(PROGRAM)).load_module()
+def program() -> Iterator[Any]:
+    # What the program imports sets variables for its own process: here they must not outlive it.
+    with mock.patch.dict(os.environ), pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PROGRAM.parent))
+        yield importlib.machinery.SourceFileLoader("bertscore_recipe", str(PROGRAM)).load_module()
 
 
 @pytest.mark.parametrize("layer", [0, 1, None])
